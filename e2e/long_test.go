@@ -1,0 +1,5 @@
+//go:build processes && long
+
+package e2e
+
+const long = true
