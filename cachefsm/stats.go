@@ -16,14 +16,14 @@ type Stats struct {
 	Time        time.Duration // of the table
 	LastContact time.Duration // since the leader was heard; 0 on the leader
 
-	Ops, Batches    uint64 // by callers of this node
-	OpsPerBatch     float64
-	Forwarded       uint64 // batches sent to another leader
-	Retries         uint64 // batches sent again
-	Reads           uint64 // fresh ones, by callers of this node
-	ReadRounds      uint64 // times the voters were asked, on the leader
-	Ticks           uint64 // entries for their time alone
-	LateHeartbeats  uint64 // members that did not answer in time, seen by the leader
+	Ops, Batches   uint64 // by callers of this node
+	OpsPerBatch    float64
+	Forwarded      uint64 // batches sent to another leader
+	Retries        uint64 // batches sent again
+	Reads          uint64 // fresh ones, by callers of this node
+	ReadRounds     uint64 // times the voters were asked, on the leader
+	Ticks          uint64 // entries for their time alone
+	LateHeartbeats uint64 // members that did not answer in time, seen by the leader
 }
 
 // Stats counts since Open.

@@ -12,9 +12,8 @@ import (
 
 // drain takes in all that the node has sent.
 func (g *guard) drain() {
-	var buf [16 << 10]byte
 	for !g.eof {
-		n, err := unix.Read(g.control, buf[:])
+		n, err := unix.Read(g.control, g.buf[:])
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -25,7 +24,7 @@ func (g *guard) drain() {
 			g.out = outbox{} // nobody will read it
 			return
 		}
-		g.in.buf = append(g.in.buf, buf[:n]...)
+		g.in.buf = append(g.in.buf, g.buf[:n]...)
 		for {
 			m, ok, err := g.in.next()
 			if err != nil {
@@ -114,6 +113,9 @@ func (g *guard) take(o order) {
 func (g *guard) farewell() {
 	g.fuse.stop()
 	g.leaf.remove() //nolint:errcheck // Sweep tries again
+	if g.outcome.Undone && g.order.stateFile != "" {
+		os.Remove(g.order.stateFile) //nolint:errcheck // a Sweep that finds it finds nothing alive
+	}
 	if !g.eof {
 		g.report()
 		g.out.must(&message{kind: kindDown, outcome: g.outcome})
@@ -121,13 +123,7 @@ func (g *guard) farewell() {
 	}
 	g.phase = phaseGone
 	c := &g.order.charge
-	if !g.outcome.Undone {
-		return // the note stays for Sweep
-	}
-	if g.order.stateFile != "" {
-		os.Remove(g.order.stateFile) //nolint:errcheck // a Sweep that finds it finds nothing alive
-	}
-	if len(c.Ticket) > 0 && !g.noTicket {
+	if g.outcome.Undone && len(c.Ticket) > 0 && !g.noTicket {
 		ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(c.Timing.Wait, c.Timing.Lease+c.Timing.Lease/20, time.Second))
 		defer cancel()
 		spreadTicket(ctx, c.Voters, c.Ticket)

@@ -92,6 +92,7 @@ type guard struct {
 	launches []*launch
 	taps     []*tap
 	fds      []unix.PollFd
+	buf      [16 << 10]byte // of whatever is being read
 
 	oom        int64
 	oomChanged bool

@@ -119,8 +119,9 @@ func TestGuardianStopped(t *testing.T) {
 		if left := f.living(); len(left) != 0 || p.last(t) >= last.Boot+quick.Lease {
 			t.Errorf("%d programs live, last beat %v before the end of the lease", len(left), last.Boot+quick.Lease-p.last(t))
 		}
-		if g.Outcome().Undone || len(f.lines("undone")) != 0 {
-			t.Error("unlord hooks ran after the kill time")
+		// When the kernel's timer was first there is time left for the undo.
+		if undone := len(f.lines("undone")); undone > 1 || g.Outcome().Undone != (undone == 1) {
+			t.Errorf("Outcome = %+v, undone %d times", g.Outcome(), undone)
 		}
 	})
 }

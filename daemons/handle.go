@@ -275,10 +275,11 @@ func (g *Guardian) keep(m message) {
 // logLines writes output and notes to the log, as fast as that takes them.
 func (g *Guardian) logLines() {
 	var told uint64
+	var when time.Time
 	for m := range g.lines {
-		if n := g.dropped.Load(); n > told {
+		if n := g.dropped.Load(); n > told && time.Since(when) > time.Second {
 			g.log.Warn("daemon output dropped", "lines", n-told)
-			told = n
+			told, when = n, time.Now()
 		}
 		switch {
 		case m.kind == kindLine:

@@ -34,11 +34,10 @@ func (g *guard) tap(tag, stream string) (int, error) {
 // readTaps moves output on. It reads whether or not anybody listens, so no program ever waits for the node.
 func (g *guard) readTaps() {
 	kept := g.taps[:0]
-	var buf [4096]byte
 	for _, t := range g.taps {
 		open := true
 		for read := 0; open && read < tapTurn; {
-			n, err := unix.Read(t.fd, buf[:])
+			n, err := unix.Read(t.fd, g.buf[:])
 			if err == unix.EAGAIN || err == unix.EINTR {
 				break
 			}
@@ -47,7 +46,7 @@ func (g *guard) readTaps() {
 				break
 			}
 			read += n
-			t.cut(buf[:n], g.line)
+			t.cut(g.buf[:n], g.line)
 		}
 		if open {
 			kept = append(kept, t)
@@ -110,10 +109,18 @@ func (o *outbox) must(m *message) {
 	}
 }
 
+// full says that the node does not keep up; what may be lost is only counted then.
+func (o *outbox) full() bool {
+	if len(o.buf) <= maxQueued {
+		return false
+	}
+	o.dropped++
+	return true
+}
+
 // may queues what is lost when the node does not read.
 func (o *outbox) may(m *message) {
-	if len(o.buf) > maxQueued {
-		o.dropped++
+	if o.full() {
 		return
 	}
 	if o.dropped > 0 {
@@ -124,7 +131,7 @@ func (o *outbox) may(m *message) {
 }
 
 func (g *guard) line(tag, stream string, text []byte) {
-	if !g.eof {
+	if !g.eof && !g.out.full() {
 		g.out.may(&message{kind: kindLine, tag: tag, stream: stream, text: string(text)})
 	}
 }

@@ -66,10 +66,11 @@ func (l *simLog) commit(term int) {
 		l.s.after(50*time.Millisecond, func() { l.commit(term) })
 		return
 	}
-	for _, e := range l.waiting {
+	batch := l.waiting
+	l.waiting = nil // what is applied may bring more
+	for _, e := range batch {
 		l.add(e)
 	}
-	l.waiting = nil
 }
 
 func (l *simLog) add(e simEntry) {

@@ -33,6 +33,7 @@ type simNode struct {
 	counter     uint64
 	bootID      uint64
 	life        int // grows with each start and end of main
+	deferred    []func()
 	table       *lord.Table
 	applied     int
 	holder      *holder
@@ -75,12 +76,16 @@ func (n *simNode) onMain(do func()) {
 		do()
 		return
 	}
-	life := n.life
-	n.s.after(n.pausedUntil-n.s.now+n.s.between(0, time.Millisecond), func() {
-		if n.life == life {
-			n.onMain(do)
-		}
-	})
+	n.deferred = append(n.deferred, do)
+}
+
+// resume does what came while main was stopped, in the order in which it came.
+func (n *simNode) resume() {
+	for n.awake() && len(n.deferred) > 0 {
+		do := n.deferred[0]
+		n.deferred = n.deferred[1:]
+		do()
+	}
 }
 
 // boot starts main after a while: it sweeps first, then it begins.
@@ -109,8 +114,8 @@ func (n *simNode) sweep() {
 	n.table, n.applied = lord.New(), 0
 	n.heard, n.newest = map[string]Member{}, map[string]uint64{}
 	n.proposing, n.guardian = false, nil
-	n.holder = newHolder("blue", n.id, n.bootID, !n.s.broken.noSweep)
-	r := rules{quorum: 1, preempt: 2 * time.Second, announce: time.Second, lordError: 200 * time.Millisecond, numbers: simNumbers()}
+	n.holder = newHolder("blue", n.id, n.bootID, true)
+	r := rules{quorum: 1, preempt: 2 * time.Second, announce: time.Second, lordError: 20 * time.Millisecond, numbers: simNumbers()}
 	n.granter = newGranter(r)
 	n.catchUp(n.s.log.leader)
 	n.s.tracef("%s is up, boot %d", n.id, n.counter)
@@ -139,9 +144,7 @@ func (n *simNode) catchUp(leader *simNode) {
 			n.s.log.entries[n.applied-1].done = nil
 			e.done(r)
 		}
-		if r.Code == op.OK && e.cmd[1] == 1 && uint64(r.Num) > n.s.lastEpoch {
-			n.s.lastEpoch = uint64(r.Num)
-		}
+		n.s.granted(n.applied, e.cmd, r)
 	}
 	if n.awake() {
 		n.turn()
@@ -291,19 +294,23 @@ func (n *simNode) pause(d time.Duration) {
 	if n.up && !n.shielded() {
 		n.s.tracef("%s is stopped for %v", n.id, d)
 		n.pausedUntil = max(n.pausedUntil, n.s.now+d)
+		n.s.after(n.pausedUntil-n.s.now, n.resume)
+		if n.s.broken.bothStop && n.guardian != nil {
+			n.guardian.stall(d)
+		}
 	}
 }
 
 func (n *simNode) stall(d time.Duration) {
 	if w := n.guardian; w != nil && (n.awake() || n.s.broken.bothStop || w.stalledUntil+time.Second < n.s.now) {
-		w.stalledUntil = max(w.stalledUntil, n.s.now+d)
+		w.stall(d)
 	}
 }
 
 func (n *simNode) stopGuardian(d time.Duration) {
 	if n.guardian != nil && (n.awake() || n.s.broken.bothStop) {
 		n.s.tracef("guardian of %s is stopped for %v", n.id, d)
-		n.guardian.stalledUntil = max(n.guardian.stalledUntil, n.s.now+d)
+		n.guardian.stall(d)
 	}
 }
 
@@ -334,6 +341,7 @@ func (n *simNode) crash(restart time.Duration) {
 func (n *simNode) end() {
 	n.up = false
 	n.life++
+	n.deferred = nil
 	if n.s.log.leader == n && !n.s.log.voting {
 		n.s.log.elect()
 	}

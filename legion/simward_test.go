@@ -19,6 +19,7 @@ type simWard struct {
 	since   clock.Reading
 
 	stalledUntil time.Duration
+	deferred     []func()
 	dead         bool // the guardian itself
 	orphan       bool
 	stopping     bool
@@ -53,7 +54,21 @@ func (w *simWard) own(do func()) {
 		do()
 		return
 	}
-	w.s.after(w.stalledUntil-w.s.now+w.s.between(0, time.Millisecond), func() { w.own(do) })
+	w.deferred = append(w.deferred, do)
+}
+
+// stall keeps the guardian from running for a while.
+func (w *simWard) stall(d time.Duration) {
+	w.stalledUntil = max(w.stalledUntil, w.s.now+d)
+	w.s.after(w.stalledUntil-w.s.now, w.resume)
+}
+
+func (w *simWard) resume() {
+	for !w.dead && w.s.now >= w.stalledUntil && len(w.deferred) > 0 {
+		do := w.deferred[0]
+		w.deferred = w.deferred[1:]
+		do()
+	}
 }
 
 // tell is what comes from main over the pipe.

@@ -11,8 +11,15 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// regexTimeout is how long a pattern may search. Only patterns that look around or back can need that long.
-const regexTimeout = 250 * time.Millisecond
+// A pattern that looks around or back may search this long, this often; only such patterns can need it.
+//
+// The time is that on the wall, by a clock that a goroutine of regexp2 moves on. On a busy machine a search
+// of microseconds seems to take too long when it, or that goroutine, has to wait for a processor. Then it
+// succeeds when tried again; a bad pattern does not.
+const (
+	regexTimeout  = 250 * time.Millisecond
+	regexAttempts = 4
+)
 
 var errRegexTimeout = errors.New("the regular expression searched for too long")
 
@@ -64,24 +71,27 @@ func (x *regex) backtracks(text string) bool {
 
 func (x *regex) match(text string) (bool, error) {
 	if x.backtracks(text) {
-		ok, err := x.greedy.MatchRunes(privateRunes(text))
-		if err != nil {
-			return false, errRegexTimeout
-		}
-		return ok, nil
+		return patiently(func() (bool, error) { return x.greedy.MatchRunes(privateRunes(text)) })
 	}
 	return x.linear.MatchString(privateText(text)), nil
+}
+
+// patiently searches until it is clear that the pattern, not the machine, is slow.
+func patiently[T any](search func() (T, error)) (found T, err error) {
+	for range regexAttempts {
+		if found, err = search(); err == nil {
+			return found, nil
+		}
+	}
+	return found, errRegexTimeout
 }
 
 // find gives the positions of the match and its groups, as package regexp does, or nil.
 func (x *regex) find(text string) ([]int, error) {
 	if x.backtracks(text) {
-		m, err := x.greedy.FindRunesMatch(privateRunes(text))
-		if err != nil {
-			return nil, errRegexTimeout
-		}
-		if m == nil {
-			return nil, nil
+		m, err := patiently(func() (*regexp2.Match, error) { return x.greedy.FindRunesMatch(privateRunes(text)) })
+		if m == nil || err != nil {
+			return nil, err
 		}
 		var at []int
 		for _, g := range m.Groups() {
