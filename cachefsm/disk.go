@@ -30,11 +30,16 @@ type disk struct {
 }
 
 func openDisk(dir string, useWAL bool, logger *raftLog) (*disk, error) {
-	if dir != "" {
-		return openStores(dir, useWAL, logger)
+	d := &disk{failed: make(chan struct{})}
+	if dir == "" {
+		memory := raft.NewInmemStore()
+		d.logs, d.stable, d.snapshots = memory, memory, raft.NewInmemSnapshotStore()
+		return d, nil
 	}
-	memory := raft.NewInmemStore()
-	return &disk{logs: memory, stable: memory, snapshots: raft.NewInmemSnapshotStore(), failed: make(chan struct{})}, nil
+	if err := d.open(dir, useWAL, logger); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
 }
 
 func (d *disk) close() error {

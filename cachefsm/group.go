@@ -64,6 +64,8 @@ type Options struct {
 	BatchOps      int // most ops of a batch; 0 is 4096
 	BatchBytes    int // most bytes of a batch; 0 is 256 KiB
 	SnapshotEvery int // entries between snapshots; 0 is 4096
+
+	faults func(*disk) // for tests: puts a disk that fails in the way
 }
 
 func (o *Options) setDefaults() {

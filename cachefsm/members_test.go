@@ -66,7 +66,6 @@ func TestNextChange(t *testing.T) {
 		"the leader does not demote itself":     {[]Server{voter("a").client(), voter("b"), voter("c")}, nil, ""},
 		"one node becomes two":                  {[]Server{voter("a"), reader("x").ready()}, nil, "promote x"},
 		"two dead of five: one is taken first":  {with(five[:3], voter("d").dead(day), voter("e").dead(day)), nil, "remove d"},
-		"no promotion while half is gone":       {[]Server{voter("a"), voter("b"), voter("c").dead(0), voter("d").dead(0), reader("x").ready()}, nil, ""},
 		"new nodes come before everything else": {with(five[:4], voter("e").dead(day)), []Peer{{ID: "x", Alive: true}}, "add x"},
 		"nobody is removed for an unknown name": {with(three[:2], voter("c").named("").dead(0), reader("x").named("").ready().client()), nil, ""},
 	} {

@@ -23,10 +23,13 @@ func (g *Group) startRaft() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			g.disk.close()
+			_ = g.disk.close() // the first error is the one to tell
 		}
 	}()
 	g.disk.log = g.log
+	if g.o.faults != nil {
+		g.o.faults(g.disk)
+	}
 	if g.hadState, err = raft.HasExistingState(g.disk.logs, g.disk.stable, g.disk.snapshots); err != nil {
 		return err
 	}
@@ -179,46 +182,40 @@ func (g *Group) Campaign() error {
 	return nil
 }
 
-// openStores opens or makes the files of a group. Term and vote are always kept in bolt.
-func openStores(dir string, useWAL bool, logger *raftLog) (d *disk, err error) {
+// open opens or makes the files of a group. Term and vote are always kept in bolt.
+func (d *disk) open(dir string, useWAL bool, logger *raftLog) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return err
 	}
-	d = &disk{failed: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			d.close()
-		}
-	}()
 	boltLog, walDir := filepath.Join(dir, "log.db"), filepath.Join(dir, "wal")
 	if err := onlyOneLog(useWAL, boltLog, walDir); err != nil {
-		return nil, err
+		return err
 	}
 	term, err := openBolt(filepath.Join(dir, "term.db"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.stable, d.files = term, append(d.files, term)
 	if useWAL {
 		if err := os.MkdirAll(walDir, 0o700); err != nil {
-			return nil, err
+			return err
 		}
 		w, err := wal.Open(walDir, wal.WithLogger(logger))
 		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", walDir, err)
+			return fmt.Errorf("open %s: %w", walDir, err)
 		}
 		d.logs, d.files, d.monotonic = w, append(d.files, w), true
 	} else {
 		b, err := openBolt(boltLog)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		d.logs, d.files = b, append(d.files, b)
 	}
 	if d.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 2, logger); err != nil {
-		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
+		return fmt.Errorf("open snapshots in %s: %w", dir, err)
 	}
-	return d, syncDir(dir)
+	return syncDir(dir)
 }
 
 // onlyOneLog refuses to leave entries behind in the other kind of log.

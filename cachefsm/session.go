@@ -132,7 +132,9 @@ func appendSession(b []byte, s *session) []byte {
 	var kept []slot
 	for _, l := range s.leaves {
 		for i := range l.filled() {
-			kept = append(kept, l.slots[i])
+			if l.slots[i].seq+window > s.high { // else it was left behind by a jump
+				kept = append(kept, l.slots[i])
+			}
 		}
 	}
 	b = op.Uvarint(b, uint64(len(kept)))

@@ -211,6 +211,7 @@ func (c *Cluster) memberlistConfig() *memberlist.Config {
 	// A dead node is known as such after 1 to 1.5 seconds. That only speeds up candidates; leases decide.
 	m.ProbeInterval, m.ProbeTimeout, m.GossipInterval = probeInterval, probeTimeout, 50*time.Millisecond
 	m.AwarenessMaxMultiplier = 4
+	m.RetransmitMult = 8
 	m.PushPullInterval = 10 * time.Second
 	m.TCPTimeout = handshakeTime
 	m.EnableCompression = false

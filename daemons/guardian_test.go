@@ -161,10 +161,10 @@ func TestLordHookFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newField(t)
-			c := f.lease("sleep 1000")
+			c := f.charge("sleep 1000")
 			c.LordHooks = []string{"true", hook, "echo third >> " + f.path("hooks")}
 			c.UnlordHooks = []string{"echo undone >> " + f.path("hooks")}
-			c.HookTimeout = 200 * time.Millisecond
+			c.HookTimeout = 3 * time.Second
 			g := f.begin(c, options{}, testLog(t))
 			awaitClosed(t, "ended", g.Ended(), long)
 			awaitClosed(t, "down", g.Down(), long)
@@ -318,8 +318,8 @@ func TestFloodWithBlockedLog(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
 	h := blockedHandler{until: make(chan struct{})}
-	g := f.begin(f.charge("yes | head -c 20000000; echo done > "+f.path("done")+"; sleep 1000"), options{}, slog.New(h))
-	await(t, "20 MB of output", long, func() bool { return len(f.lines("done")) == 1 })
+	g := f.begin(f.charge("yes | head -c 10000000; echo done > "+f.path("done")+"; sleep 1000"), options{}, slog.New(h))
+	await(t, "10 MB of output", long, func() bool { return len(f.lines("done")) == 1 })
 	if g.Dropped() == 0 {
 		t.Error("nothing dropped, and nothing could be logged")
 	}

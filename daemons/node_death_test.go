@@ -224,10 +224,10 @@ func TestNoTicket(t *testing.T) {
 func TestFloodWithStoppedNode(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	n := f.node(f.charge("echo begun > "+f.path("begun")+"; sleep 0.2; head -c 50000000 /dev/zero | tr '\\0' '\\n'; echo done > "+f.path("done")+"; sleep 1000"), false, 0)
+	n := f.node(f.charge("echo begun > "+f.path("begun")+"; sleep 0.2; head -c 10000000 /dev/zero | tr '\\0' '\\n'; echo done > "+f.path("done")+"; sleep 1000"), false, 0)
 	await(t, "begun", long, func() bool { return len(f.lines("begun")) == 1 })
 	n.signal(unix.SIGSTOP)
-	await(t, "50 MB of output", long, func() bool { return len(f.lines("done")) == 1 })
+	await(t, "10 MB of output", long, func() bool { return len(f.lines("done")) == 1 })
 	n.signal(unix.SIGCONT)
 	n.tell("stop")
 	n.await("ended stop")

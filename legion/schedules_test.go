@@ -3,6 +3,7 @@ package legion
 import (
 	"bytes"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -136,9 +137,12 @@ func TestGrantAppliedLate(t *testing.T) {
 func TestAnswersOutOfOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, _, _, c := three(t)
+		var mu sync.Mutex
 		r := rand.New(rand.NewPCG(5, 5))
 		w.set(func() {
 			c.answers = func(cmd []byte, _ op.Result) time.Duration {
+				mu.Lock()
+				defer mu.Unlock()
 				if isRenew(cmd) && r.IntN(3) == 0 {
 					return time.Duration(r.IntN(4000)) * time.Millisecond
 				}

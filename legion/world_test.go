@@ -2,7 +2,6 @@ package legion
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -163,7 +162,7 @@ func (n *node) start() {
 	l, err := New(n.cfg, Deps{
 		ID: n.id, Name: n.id[:1], Boot: n.boot, Clock: n.clock, Control: n.control(), State: n.state,
 		Gossip: n.control(), Peers: (*peers)(n), Guard: n.guard, TicketKey: ticketKey, Swept: true, Log: n.log(),
-		Hook: n.runHook,
+		Hook: n.runHook, Fetch: n.fetch,
 	})
 	if err != nil {
 		n.w.t.Fatal(err)

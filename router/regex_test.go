@@ -194,7 +194,7 @@ func TestRegexTimeout(t *testing.T) {
 	if _, err = x.match(strings.Repeat("a", 60) + "!"); err != errRegexTimeout {
 		t.Errorf("match = %v, want %v", err, errRegexTimeout)
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("match took %v", took)
 	}
 }

@@ -188,7 +188,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		begin := time.Now()
 		get(site, "/ab%0a?a=b")
-		if took := time.Since(begin); took > 10*regexTimeout {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("a request took %v", took)
 		}
 	})
