@@ -253,9 +253,8 @@ func (g *Group) servers(ctx context.Context, peers []Peer, seen map[string]time.
 			seen[id] = now
 		}
 		s := Server{ID: id, Name: names[id], Voter: m.Suffrage == raft.Voter, Alive: p.Alive, Client: p.Client, Away: now.Sub(seen[id])}
-		if !s.Voter && s.Alive && !s.Client {
-			s.CaughtUp = g.caughtUp(ctx, id)
-		}
+		// Who votes caught up before it got its vote.
+		s.CaughtUp = s.Alive && (s.Voter || !s.Client && g.caughtUp(ctx, id))
 		servers = append(servers, s)
 	}
 	maps.DeleteFunc(seen, func(id string, _ time.Time) bool { return !present[id] })

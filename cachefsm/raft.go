@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
 )
 
@@ -200,11 +201,12 @@ func (d *disk) open(dir string, useWAL bool, logger *raftLog) error {
 		if err := os.MkdirAll(walDir, 0o700); err != nil {
 			return err
 		}
-		w, err := wal.Open(walDir, wal.WithLogger(logger))
+		meta := &metadb.BoltMetaDB{} // ours, because the log does not close its own
+		w, err := wal.Open(walDir, wal.WithLogger(logger), wal.WithMetaStore(meta))
 		if err != nil {
-			return fmt.Errorf("open %s: %w", walDir, err)
+			return errors.Join(fmt.Errorf("open %s: %w", walDir, err), meta.Close())
 		}
-		d.logs, d.files, d.monotonic = w, append(d.files, w), true
+		d.logs, d.files, d.monotonic = w, append(d.files, w, meta), true
 	} else {
 		b, err := openBolt(boltLog)
 		if err != nil {

@@ -75,26 +75,39 @@ func (c *Cluster) Send(to string, kind FrameKind, payload []byte) {
 // link is the way to a member; nil for this node and for those that are not known.
 func (c *Cluster) link(id string) *link {
 	c.linksMu.RLock()
-	defer c.linksMu.RUnlock()
-	return c.links[id]
+	l := c.links[id]
+	c.linksMu.RUnlock()
+	if l != nil || id == c.id.ID {
+		return l
+	}
+	for _, m := range c.Members() {
+		if m.ID == id {
+			return c.addLink(m)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) addLink(m Member) *link {
+	c.linksMu.Lock()
+	defer c.linksMu.Unlock()
+	l := c.links[m.ID]
+	if l == nil {
+		l = &link{c: c, id: m.ID}
+		c.links[m.ID] = l
+		l.follow(m)
+	}
+	return l
 }
 
 // followMembers brings the links in line with the members.
 func (c *Cluster) followMembers() {
 	known := map[string]bool{}
 	for _, m := range c.Members() {
-		if m.ID == c.id.ID {
-			continue
+		if m.ID != c.id.ID {
+			known[m.ID] = true
+			c.addLink(m).follow(m)
 		}
-		known[m.ID] = true
-		l := c.link(m.ID)
-		if l == nil {
-			l = &link{c: c, id: m.ID}
-			c.linksMu.Lock()
-			c.links[m.ID] = l
-			c.linksMu.Unlock()
-		}
-		l.follow(m)
 	}
 	c.linksMu.Lock()
 	defer c.linksMu.Unlock()

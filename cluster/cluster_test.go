@@ -4,225 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cohortd/cohort/e2e/memnet"
 )
-
-// testKeys are derived once for all tests: the derivation is slow on purpose.
-var testKeys = sync.OnceValue(func() *Keys { return mustKeys("a secret of the tests, long enough", "") })
-
-var otherKeys = sync.OnceValue(func() *Keys { return mustKeys("another secret, which is long enough too", "") })
-
-func mustKeys(secret, old string) *Keys {
-	k, err := DeriveKeys(secret, old, "test")
-	if err != nil {
-		panic(err)
-	}
-	return k
-}
-
-// world is a network in memory and what is the same for all nodes on it.
-type world struct {
-	t    *testing.T
-	net  *memnet.Net
-	seed []string // cluster-join of every node
-	log  *slog.Logger
-}
-
-// bubble runs a test in virtual time, with the keys made outside, where their derivation blocks nobody.
-func bubble(t *testing.T, f func(w *world)) {
-	t.Helper()
-	testKeys()
-	otherKeys()
-	synctest.Test(t, func(t *testing.T) {
-		log := slog.New(slog.DiscardHandler)
-		if testing.Verbose() {
-			log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-		}
-		f(&world{t: t, net: memnet.New(t), seed: []string{"10.0.0.1:7400", "10.0.0.2:7400"}, log: log})
-	})
-}
-
-// testNode is a node that runs.
-type testNode struct {
-	*Cluster
-	w     *world
-	name  string
-	host  *memnet.Host
-	end   context.CancelFunc
-	ended chan struct{}
-	err   error // of Run, once ended is closed
-	news  *notes
-}
-
-type option func(*setup)
-
-type setup struct {
-	ip   string
-	id   *Identity
-	keys *Keys
-	meta Meta
-}
-
-func at(ip string) option           { return func(s *setup) { s.ip = ip } }
-func as(id *Identity) option        { return func(s *setup) { s.id = id } }
-func with(k *Keys) option           { return func(s *setup) { s.keys = k } }
-func of(clusterID string) option    { return func(s *setup) { s.meta.ClusterID = clusterID } }
-func saying(change Meta) option     { return func(s *setup) { s.meta = change } }
-func ipOf(number int) string        { return fmt.Sprintf("10.0.0.%d", number) }
-func nameOf(number int) string      { return fmt.Sprintf("n%d", number) }
-func identity(number int) *Identity { return identityBoot(number, 1) }
-
-// identityBoot is the same id at its nth start.
-func identityBoot(number int, counter uint32) *Identity {
-	return NewIdentity(fmt.Sprintf("00000000-0000-4000-8000-%012d", number), counter)
-}
-
-// node makes node number n, and has its handlers and announcements ready.
-func (w *world) node(n int, options ...option) *testNode {
-	w.t.Helper()
-	s := setup{ip: ipOf(n), id: identity(n), keys: testKeys()}
-	for _, o := range options {
-		o(&s)
-	}
-	name := nameOf(n)
-	node := &testNode{w: w, name: name, host: w.net.Host(name, s.ip), ended: make(chan struct{}), news: &notes{}}
-	cfg := Config{Name: "test", Node: name, Bind: s.ip + ":7400", Join: w.seed, Secret: "checked elsewhere"}
-	c, err := Open(cfg, s.id, s.keys, s.meta, node.host, w.log.With("node", name))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	node.Cluster = c
-	c.Handle(1, func(_ context.Context, from string, payload []byte) ([]byte, error) {
-		return append([]byte(from+" "), payload...), nil
-	})
-	c.SetGossip(node.news)
-	return node
-}
-
-// run starts it, and makes sure that it ends with the test.
-func (n *testNode) run() *testNode {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.end = cancel
-	go func() {
-		defer close(n.ended)
-		n.err = n.Run(ctx, func() {})
-	}()
-	n.w.t.Cleanup(n.stop)
-	return n
-}
-
-func (n *testNode) stop() {
-	n.end()
-	<-n.ended
-}
-
-// kill takes the node off the network at once and then ends what is left of it.
-func (n *testNode) kill() {
-	n.w.net.Kill(n.name)
-	n.stop()
-}
-
-// start runs nodes 1 to count.
-func (w *world) start(count int) []*testNode {
-	w.t.Helper()
-	var nodes []*testNode
-	for i := range count {
-		nodes = append(nodes, w.node(i+1).run())
-	}
-	return nodes
-}
-
-// notes is a Gossip for announcements of the form "key sequence text".
-type notes struct {
-	mu     sync.Mutex
-	newest map[string]string
-	seq    map[string]int
-}
-
-func (s *notes) Merge(msg []byte) (string, bool) {
-	var key, text string
-	var seq int
-	if n, _ := fmt.Sscanf(string(msg), "%s %d %s", &key, &seq, &text); n != 3 {
-		return "", false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seq == nil {
-		s.seq, s.newest = map[string]int{}, map[string]string{}
-	}
-	if seq <= s.seq[key] {
-		return key, false
-	}
-	s.seq[key], s.newest[key] = seq, string(msg)
-	return key, true
-}
-
-func (s *notes) State() [][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out [][]byte
-	for _, m := range s.newest {
-		out = append(out, []byte(m))
-	}
-	return out
-}
-
-func (s *notes) get(key string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.newest[key]
-}
-
-// eventually waits in virtual time for something to hold.
-func (w *world) eventually(within time.Duration, what string, holds func() bool) {
-	w.t.Helper()
-	for until := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		if holds() {
-			return
-		}
-		if time.Now().After(until) {
-			w.t.Fatalf("after %s not yet: %s", within, what)
-		}
-	}
-}
-
-// living are the names of the living members as a node sees them.
-func living(n *testNode) string {
-	var names []string
-	for _, m := range n.Members() {
-		if m.Alive {
-			names = append(names, m.Name)
-		}
-	}
-	slices.Sort(names)
-	return strings.Join(names, " ")
-}
-
-func (w *world) wantAlive(within time.Duration, want string, nodes ...*testNode) {
-	w.t.Helper()
-	for _, n := range nodes {
-		w.eventually(within, n.name+" sees "+want+"; it sees "+living(n), func() bool { return living(n) == want })
-	}
-}
-
-func (w *world) wantCall(from, to *testNode) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	got, err := from.Call(ctx, to.id.ID, 1, []byte("hi"))
-	if want := from.id.ID + " hi"; err != nil || string(got) != want {
-		w.t.Fatalf("%s.Call(%s) = %q, %v; want %q", from.name, to.name, got, err, want)
-	}
-}
 
 func TestNodesJoin(t *testing.T) {
 	for _, count := range []int{3, 5} {
@@ -352,126 +142,6 @@ func TestMetaSpreads(t *testing.T) {
 	})
 }
 
-func TestCopiedIdentityIsRefused(t *testing.T) {
-	bubble(t, func(w *world) {
-		nodes := w.start(3)
-		w.wantAlive(3*time.Second, "n1 n2 n3", nodes...)
-		ready := false
-		clone := w.node(4, as(identityBoot(3, 2)))
-		err := clone.Run(context.Background(), func() { ready = true })
-		var found *CloneError
-		if !errors.As(err, &found) || found.Addr != "10.0.0.3:7400" || found.Boot != nodes[2].id.Boot() {
-			t.Fatalf("Run of the copy = %v, want a CloneError about n3", err)
-		}
-		if ready {
-			t.Error("the copy was ready for a moment")
-		}
-		w.eventually(2*time.Second, "all talk to n3 again", func() bool {
-			addr, _ := nodes[0].Address(nodes[2].id.ID)
-			return addr == "10.0.0.3:7400" && living(nodes[0]) == "n1 n2 n3"
-		})
-		w.wantCall(nodes[0], nodes[2])
-	})
-}
-
-func TestCopiedIdentitiesMeetLater(t *testing.T) {
-	bubble(t, func(w *world) {
-		first := w.node(1).run()
-		old := w.node(3, as(identityBoot(9, 7))).run()
-		w.wantAlive(3*time.Second, "n1 n3", first, old)
-		w.net.Host("n4", ipOf(4)) // plugged in, so that it can be cut off before it starts
-		w.net.Isolate("n4")
-		w.net.Kill("n4")
-		clone := w.node(4, as(identityBoot(9, 8))).run()
-		w.wantAlive(5*time.Second, "n4", clone)
-		w.net.Heal()
-		select {
-		case <-clone.ended:
-		case <-time.After(20 * time.Second):
-			t.Fatal("the copy still runs")
-		}
-		if found := new(CloneError); !errors.As(clone.err, &found) {
-			t.Errorf("Run of the copy = %v, want a CloneError", clone.err)
-		}
-		w.wantAlive(5*time.Second, "n1 n3", first, old)
-	})
-}
-
-func TestOtherClusterIsRefused(t *testing.T) {
-	bubble(t, func(w *world) {
-		nodes := []*testNode{w.node(1, of("blue")).run(), w.node(2, of("blue")).run()}
-		w.wantAlive(3*time.Second, "n1 n2", nodes...)
-		stranger := w.node(3, of("red"))
-		err := stranger.Run(context.Background(), func() {})
-		var foreign *ForeignError
-		if !errors.As(err, &foreign) || foreign.Ours != "red" || foreign.Theirs != "blue" {
-			t.Fatalf("Run = %v, want a ForeignError", err)
-		}
-		w.wantAlive(0, "n1 n2", nodes...)
-		if n := len(nodes[0].Members()) + len(nodes[1].Members()); n != 4 {
-			t.Errorf("members: %v", nodes[0].Members())
-		}
-		if nodes[0].Stats().Foreign+nodes[1].Stats().Foreign == 0 {
-			t.Error("Stats().Foreign = 0, want the refusals counted")
-		}
-		fresh := w.node(4).run()
-		w.wantAlive(3*time.Second, "n1 n2 n4", append(nodes, fresh)...)
-	})
-}
-
-// Two clusters that only gossip can bring together, through a node that knows both.
-func TestOtherClusterIsNotGossipedIn(t *testing.T) {
-	bubble(t, func(w *world) {
-		w.seed = []string{"10.0.0.1:7400"}
-		blue := w.node(1, of("blue")).run()
-		w.seed = []string{"10.0.0.2:7400"}
-		red := w.node(2, of("red")).run()
-		w.seed = []string{"10.0.0.1:7400", "10.0.0.2:7400"}
-		both := w.node(3).run()
-		time.Sleep(30 * time.Second)
-		w.wantAlive(0, "n1 n3", blue)
-		w.wantAlive(0, "n2 n3", red)
-		both.SetMeta(func(m *Meta) { m.ClusterID = "blue" })
-		w.wantAlive(0, "n1 n3", both)
-		w.wantAlive(10*time.Second, "n2", red)
-	})
-}
-
-func TestOtherSecretIsRefused(t *testing.T) {
-	bubble(t, func(w *world) {
-		nodes := w.start(2)
-		w.wantAlive(3*time.Second, "n1 n2", nodes...)
-		stranger := w.node(3, with(otherKeys())).run()
-		time.Sleep(30 * time.Second)
-		w.wantAlive(0, "n1 n2", nodes...)
-		w.wantAlive(0, "n3", stranger)
-		if s := nodes[0].Stats(); s.HandshakesFailed == 0 {
-			t.Errorf("Stats = %+v, want failed handshakes", s)
-		}
-	})
-}
-
-func TestSecretIsChanged(t *testing.T) {
-	const one, two = "the first secret of the cluster.", "the second secret of the cluster"
-	both, swapped, last := mustKeys(one, two), mustKeys(two, one), mustKeys(two, "")
-	bubble(t, func(w *world) {
-		for step, pair := range [][2]*Keys{{mustKeys(one, ""), both}, {both, swapped}, {swapped, last}} {
-			a, b := w.node(1, with(pair[0])).run(), w.node(2, with(pair[1])).run()
-			w.wantAlive(3*time.Second, "n1 n2", a, b)
-			time.Sleep(30 * time.Second)
-			w.wantAlive(0, "n1 n2", a, b)
-			w.wantCall(a, b)
-			w.wantCall(b, a)
-			for _, n := range []*testNode{a, b} {
-				if s := n.Stats(); s.PacketsRefused+s.HandshakesFailed != 0 {
-					t.Errorf("round %d: %s has %+v, want nothing refused", step, n.name, s)
-				}
-				n.kill()
-			}
-		}
-	})
-}
-
 func TestGossipReachesAll(t *testing.T) {
 	for name, trouble := range map[string]func(*memnet.Net){
 		"a good network":  func(*memnet.Net) {},
@@ -543,5 +213,27 @@ func TestRunIsOverAtOnce(t *testing.T) {
 		if _, err := n.host.Listen("10.0.0.1:7400"); err != nil {
 			t.Errorf("the port is still taken: %v", err)
 		}
+	})
+}
+
+// Names in cluster-join are looked up at each round: whoever gets another address is found there.
+func TestNamesAreLookedUpAgain(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.seed = nil
+		w.node(1, at("10.0.0.77")).run()
+		w.seed = []string{"first.example:7400"}
+		n := w.node(2)
+		start := time.Now()
+		n.ask = func(_ context.Context, host string) ([]netip.Addr, error) {
+			switch age := time.Since(start); {
+			case host != "first.example" || age < 2*time.Second:
+				return nil, errors.New("no such host")
+			case age < 4*time.Second:
+				return addrs("10.0.0.66"), nil // nobody is there
+			}
+			return addrs("10.0.0.66", "10.0.0.77"), nil
+		}
+		n.run()
+		w.wantAlive(30*time.Second, "n1 n2", n)
 	})
 }

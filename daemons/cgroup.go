@@ -13,6 +13,8 @@ import (
 // leaf is a cgroup v2 directory that holds what one guardian has started, and not the guardian; empty: there is none.
 type leaf string
 
+const leafPrefix = "cohort-"
+
 // newLeaf makes a leaf below this process's own cgroup, as far as that is allowed.
 func newLeaf(name string) (leaf, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -27,7 +29,7 @@ func newLeaf(name string) (leaf, error) {
 	if parent == "" {
 		return "", errors.New("daemons: no cgroup v2 here")
 	}
-	dir := filepath.Join(parent, "cohort-"+name)
+	dir := filepath.Join(parent, leafPrefix+name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}

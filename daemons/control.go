@@ -58,12 +58,13 @@ func (g *guard) told(m *message) {
 	}
 }
 
-// extend moves the deadline. The end of an epoch is final: once the soft deadline has passed here, or anything but a
-// planned stop is under way, later renewals change nothing.
+// extend moves the deadline. The end of an epoch is final: once the soft deadline was seen to pass, or anything but a
+// planned stop is under way, later renewals change nothing. A renewal that waited in the channel while this process did not
+// get to run does count.
 func (g *guard) extend(m *message) {
 	now := g.clock.Now()
 	ended := g.phase >= phaseEnding && g.reason != endStop
-	if m.epoch != g.order.charge.Epoch || ended || g.deadline.forever || g.phase > phaseNew && g.deadline.over(now) {
+	if m.epoch != g.order.charge.Epoch || ended || g.deadline.forever {
 		return
 	}
 	if g.deadline.extend(m.since, now) {

@@ -33,6 +33,7 @@ func GuardianMain() int {
 		fmt.Fprintln(os.Stderr, guardianName+" is started by a node and by nobody else")
 		return 2
 	}
+	closeInherited()
 	g, err := newGuard(controlFD)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, guardianName+":", err)
@@ -43,6 +44,24 @@ func GuardianMain() int {
 		g.turn()
 	}
 	return 0
+}
+
+// closeInherited closes what the node has got from whoever started it: it would be open until the last daemon is gone.
+// Everything that Go itself opens is closed on exec.
+func closeInherited() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= controlFD {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
 }
 
 // phase is how far a guardian has come. It only ever goes forward.

@@ -67,6 +67,79 @@ func TestStopToPlan(t *testing.T) {
 	})
 }
 
+// A planned stop may take longer than a lease, as long as the node goes on renewing.
+func TestSlowStopKeepsTheLease(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	n := f.node(f.slow(), false, 50*time.Millisecond)
+	await(t, "up", long, func() bool { return len(f.lines("up")) == 1 })
+	n.tell("stop")
+	n.await("ended stop")
+	n.await("down {HookFailed:false Undone:true}")
+	if got := f.lines("clean"); len(got) != 1 {
+		t.Errorf("the daemon came to its own end %d times, want once", len(got))
+	}
+}
+
+// slow is a daemon that needs more than a lease to stop.
+func (f *field) slow() Charge {
+	c := f.lease(fmt.Sprintf("trap 'sleep 3.5; echo clean >> %s; exit' TERM; echo up >> %s; while :; do sleep 0.05; done", f.path("clean"), f.path("up")))
+	c.Timing.StopGrace = long
+	c.Daemons[0].StopGrace = long
+	return c
+}
+
+// The same without renewals is killed before the lease ends.
+func TestSlowStopWithoutRenewals(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	c := f.slow()
+	g := f.begin(c, options{}, testLog(t))
+	await(t, "up", long, func() bool { return len(f.lines("up")) == 1 })
+	g.Stop(0)
+	awaitClosed(t, "down", g.Down(), long)
+	if now := (clock.System{}).Now(); now.Longest(c.Since) >= quick.Lease || len(f.lines("clean")) > 0 || len(f.living()) > 0 {
+		t.Errorf("down %v after the renewal, %d live", now.Longest(c.Since), len(f.living()))
+	}
+}
+
+// Who stops the guardian by hand, or systemd with KillMode=control-group, gets an orderly end.
+func TestGuardianTerminated(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	c := f.charge("sleep 1000")
+	c.UnlordHooks = []string{"echo undone >> " + f.path("undone")}
+	g := f.begin(c, options{}, testLog(t))
+	f.awaitRunning("sleep 1000", 1)
+	g.process.Signal(unix.SIGHUP) // means nothing
+	g.process.Signal(unix.SIGTERM)
+	awaitClosed(t, "down", g.Down(), long)
+	if got := g.Outcome(); got != (Outcome{Undone: true}) || g.Reason() != "stop" || len(f.lines("undone")) != 1 {
+		t.Errorf("Outcome = %+v, reason %q, undone %d times", got, g.Reason(), len(f.lines("undone")))
+	}
+}
+
+// What the guardian does to itself must not reach its programs.
+func TestProgramsAreAsTheNodeWouldStartThem(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	const show = "cat /proc/self/oom_score_adj; nice; ulimit -n; ulimit -c; ulimit -l; grep -E '^(SigIgn|SigBlk|THP_enabled)' /proc/self/status; pwd"
+	want, err := exec.Command("sh", "-c", show+"").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := f.begin(f.charge(show+"; sleep 1000", "echo $(ls /proc/self/fd); readlink /proc/self/fd/0; sleep 1000"), options{}, testLog(t))
+	await(t, "its descriptors", long, func() bool { return len(g.Lines("d1", 10)) == 2 })
+	if got := strings.Join(g.Lines("d1", 10), ", "); got != "0 1 2 3, /dev/null" { // 3 is of ls
+		t.Errorf("a daemon has the descriptors %s", got)
+	}
+	n := strings.Count(string(want), "\n")
+	await(t, "all lines", long, func() bool { return len(g.Lines("d0", 100)) == n })
+	if got := strings.Join(g.Lines("d0", 100), "\n") + "\n"; got != string(want) {
+		t.Errorf("a daemon sees\n%swant\n%s", got, want)
+	}
+}
+
 func TestGuardianKilled(t *testing.T) {
 	withAndWithoutLeaf(t, func(t *testing.T, opt options) {
 		f := newField(t)
@@ -238,6 +311,26 @@ func TestSoftDeadlineIsFinal(t *testing.T) {
 			t.Errorf("Outcome = %+v, undone %d times", g.Outcome(), len(f.lines("undone")))
 		}
 	})
+}
+
+// A guardian that did not get to run past its soft deadline reads the renewals that came meanwhile, and goes on.
+func TestChannelBeforeClock(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	p := newPulse(t)
+	n := f.node(f.lease(p.command()), false, 20*time.Millisecond)
+	await(t, "beats", long, func() bool { return p.last(t) > 0 })
+	n.guardian.signal(unix.SIGSTOP)
+	stopped := clock.System{}.Now().Boot
+	past := stopped + quick.Lease - quick.Soft + 200*time.Millisecond
+	await(t, "soft deadline past", long, func() bool { return clock.System{}.Now().Boot > past })
+	n.guardian.signal(unix.SIGCONT)
+	await(t, "beats after the old lease", long, func() bool { return p.last(t) > stopped+quick.Lease })
+	select {
+	case s := <-n.words:
+		t.Errorf("node told %q, want the epoch to go on", s)
+	default:
+	}
 }
 
 // A lease that is too short at the start starts nothing, and there is nothing to undo.

@@ -14,8 +14,8 @@ const killRound = 10 * time.Millisecond
 // step does what is due.
 func (g *guard) step(now clock.Reading) {
 	if g.phase == phaseNew {
-		if g.eof || g.reason != 0 {
-			g.phase = phaseGone // never told to run anything
+		if g.eof || g.ending.Load() {
+			g.end(endStop, 0)
 		}
 		return
 	}
@@ -64,6 +64,9 @@ func (g *guard) checkEnd(now clock.Reading) {
 
 // end begins the end, or hurries one that has begun. It never makes an end slower.
 func (g *guard) end(why reason, asked time.Duration) {
+	if g.phase == phaseNew {
+		g.phase = phaseGone // never told to run anything
+	}
 	if g.phase >= phaseDown {
 		return
 	}

@@ -177,8 +177,13 @@ func TestNap(t *testing.T) {
 		close bool
 		want  time.Duration
 	}{
-		{-ms, false, ms}, {0, true, ms}, {50 * ms, false, 50 * ms}, {50 * ms, true, 50 * ms}, {120 * ms, false, 100 * ms},
-		{4000 * ms, false, 3000 * ms}, {4000 * ms, true, 100 * ms},
+		{-ms, false, ms},
+		{0, true, ms},
+		{50 * ms, false, 50 * ms},
+		{50 * ms, true, 50 * ms},
+		{120 * ms, false, 100 * ms},
+		{4000 * ms, false, 3000 * ms},
+		{4000 * ms, true, 100 * ms},
 	} {
 		if got := nap(tt.left, tt.close); got != tt.want {
 			t.Errorf("nap(%v, %v) = %v, want %v", tt.left, tt.close, got, tt.want)

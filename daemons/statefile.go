@@ -53,15 +53,19 @@ func readNote(path string) (*note, error) {
 	}
 	n := new(note)
 	if err := json.Unmarshal(b, n); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w: %w", path, errNote, err)
 	}
-	if len(n.Token) < 16 || strings.ContainsAny(n.Token, "/=\x00") {
-		return nil, fmt.Errorf("%s: no guardian's token in it", path)
+	if len(n.Token) < 16 || strings.ContainsAny(n.Token, "/=\x00") || n.Leaf != "" && !strings.HasPrefix(filepath.Base(string(n.Leaf)), leafPrefix) {
+		return nil, fmt.Errorf("%s: %w", path, errNote)
 	}
 	return n, nil
 }
 
-// notes is the paths of all state files in dir.
+// errNote says that a file is no state file. They are not synced, so this is what a power failure may leave, after which
+// nothing lives anyway.
+var errNote = errors.New("daemons: not a guardian's state file")
+
+// notes is the paths of all state files in dir, one that was never finished excepted: it names nothing that was started.
 func notes(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {

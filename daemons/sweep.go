@@ -44,6 +44,12 @@ func sweep(ctx context.Context, stateDir string, opt options, log *slog.Logger) 
 	for _, path := range paths {
 		wg.Go(func() {
 			s, err := sweepOne(ctx, path, opt, log)
+			if errors.Is(err, errNote) {
+				log.Error("state file cannot be read, put aside", "err", err)
+				if err = os.Rename(path, path+".broken"); err == nil {
+					return
+				}
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -66,7 +72,7 @@ func sweepOne(ctx context.Context, path string, opt options, log *slog.Logger) (
 	log = log.With("legion", n.Legion, "epoch", n.Epoch)
 	if n.Kernel == kernelBoot() {
 		r := remains{pid: n.PID, start: n.Start, leaf: n.Leaf, token: n.Token}
-		if err := r.outlast(ctx, n.EndsIn+sweepMargin, log); err != nil {
+		if err := r.outlast(ctx, path, n.EndsIn+sweepMargin, log); err != nil {
 			return s, err
 		}
 		if err := r.clear(ctx, log); err != nil {
@@ -94,8 +100,9 @@ func sweepOne(ctx context.Context, path string, opt options, log *slog.Logger) (
 	return s, nil
 }
 
-// outlast waits for a guardian whose node is dead. One that is stopped or takes too long is killed with all it runs.
-func (r *remains) outlast(ctx context.Context, limit time.Duration, log *slog.Logger) error {
+// outlast waits for a guardian whose node is dead. One that is stopped or takes too long is killed with all it runs; one
+// that has removed its state file is done, and may go on sending its ticket.
+func (r *remains) outlast(ctx context.Context, path string, limit time.Duration, log *slog.Logger) error {
 	guardian := process{pid: r.pid, start: r.start}
 	fd, err := guardian.hold()
 	if err != nil {
@@ -103,7 +110,8 @@ func (r *remains) outlast(ctx context.Context, limit time.Duration, log *slog.Lo
 	}
 	defer unix.Close(fd)
 	for end := time.Now().Add(limit); ; {
-		if !isAlive(r.pid, r.start) {
+		_, gone := os.Stat(path)
+		if !isAlive(r.pid, r.start) || errors.Is(gone, os.ErrNotExist) {
 			return nil
 		}
 		p, err := look(r.pid)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,7 +23,10 @@ const takeover = 5100*time.Millisecond + 1500*time.Millisecond + time.Second
 
 // TestCompose runs the shipped docker-compose.yml as a user would and takes it apart.
 func TestCompose(t *testing.T) {
-	c := &containers{t: t, project: fmt.Sprintf("cohorttest%d", os.Getpid())}
+	c := &containers{t: t, project: fmt.Sprintf("cohorttest%d", os.Getpid()), http: map[string]string{}}
+	for _, n := range allNodes {
+		c.http[n] = freePort(t)
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(c.compose("logs", "--tail", "60"))
@@ -105,11 +109,29 @@ func without(name string) []string {
 type containers struct {
 	t       *testing.T
 	project string
+	http    map[string]string // port on this machine, by node
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func (c *containers) compose(args ...string) string {
 	cmd := exec.Command("docker-compose", append([]string{"-p", c.project, "-f", "../docker-compose.yml"}, args...)...)
-	// The registries' settings of this machine, where it has any; empty elsewhere.
+	cmd.Env = os.Environ()
+	for n, port := range c.http {
+		cmd.Env = append(cmd.Env, "HTTP_"+strings.ToUpper(n)+"="+port)
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%s\nFAILED: %v", out, err)
@@ -231,7 +253,7 @@ func (c *containers) floodOn(nodes []string, each int) (passed, blocked int) {
 	c.t.Helper()
 	for range each {
 		for _, n := range nodes {
-			resp, err := http.Get("http://127.0.0.1:808" + n[1:] + "/")
+			resp, err := http.Get("http://127.0.0.1:" + c.http[n] + "/")
 			if err != nil {
 				c.t.Errorf("GET on %s: %v", n, err)
 				continue

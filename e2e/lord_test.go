@@ -180,7 +180,7 @@ func TestWrongLegionSecret(t *testing.T) {
 		t.Errorf("the lord counts %d votes of %d members, want 2 of 2: %+v", l.Votes, len(l.Members), l)
 	}
 	// With only one of the two right ones left the quorum of 2 is not met, whatever the third one says.
-	c.nodes[1].stop()
+	c.nodes[1].kill()
 	n3, n1 := c.nodes[2], c.nodes[0]
 	began := time.Now()
 	until(t, 20*time.Second, "ten seconds without a lord", func() bool {

@@ -66,7 +66,7 @@ type crew struct {
 func newCrew(t *testing.T, n int, ini string, extra func(i int) []string) *crew {
 	t.Helper()
 	c := &crew{t: t, dir: t.TempDir()}
-	c.mark = "COHORT_E2E=" + filepath.Base(filepath.Dir(c.dir)) + "-" + strconv.Itoa(os.Getpid())
+	c.mark = "E2E_CREW=" + filepath.Base(filepath.Dir(c.dir)) + "-" + strconv.Itoa(os.Getpid())
 	c.file = filepath.Join(c.dir, "node.ini")
 	write(t, c.file, ini)
 	write(t, filepath.Join(c.dir, "secret"), strings.Repeat("0123456789abcdef", 4))

@@ -236,10 +236,8 @@ func TestDroppedAnnouncementsGrantNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.add(nodeA, 0) // leads, and may not rule
+		w.mute = true
 		b, c := w.add(nodeB, 20), w.add(nodeC, 30)
-		for _, n := range []*node{b, c} {
-			n.mute(true)
-		}
 		w.wantNobody(20*time.Second, a, b, c)
 		b.mute(false)
 		w.wantLord(b, 4*time.Second)

@@ -282,7 +282,7 @@ const stepHold = 30 * time.Second
 // only if nobody else can.
 func (l *Legion) StepDown(ctx context.Context) error {
 	v := l.View()
-	if v.Lord != l.deps.ID {
+	if !l.IsLord() {
 		return ErrNotLord
 	}
 	if v.heir == "" {

@@ -187,6 +187,11 @@ func TestTickets(t *testing.T) {
 			t.Fatalf("opened with byte %d changed", i)
 		}
 	}
+	long := NewTicket(strings.Repeat("x", 255), nodeA, 1, 1)
+	sealed, _ = long.Seal(key)
+	if got, err := OpenTicket(sealed, key); err != nil || got != long {
+		t.Errorf("OpenTicket of the longest name: %v", err)
+	}
 	if _, err := NewTicket(strings.Repeat("x", 256), nodeA, 1, 1).Seal(key); err == nil {
 		t.Error("sealed a ticket with a name that is too long")
 	}

@@ -81,7 +81,7 @@ func (l *simLog) add(e simEntry) {
 	for _, n := range l.s.nodes {
 		if n != l.leader {
 			lag := l.s.between(time.Millisecond, 40*time.Millisecond)
-			if l.s.r.IntN(100) == 0 {
+			if l.s.r.IntN(100) == 0 || l.s.broken.expireAnything && l.s.r.IntN(4) == 0 {
 				lag = l.s.between(time.Second, 7*time.Second)
 			}
 			l.s.after(lag, func() { n.onMain(func() { n.catchUp(l.leader) }) })

@@ -88,8 +88,9 @@ func parseTicket(b []byte) (t Ticket, ok bool) {
 			b = nil
 			return ""
 		}
-		s := string(b[1 : 1+b[0]])
-		b = b[1+len(s):]
+		end := 1 + int(b[0])
+		s := string(b[1:end])
+		b = b[end:]
 		return s
 	}
 	if len(b) == 0 || b[0] != ticketVersion {

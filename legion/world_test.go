@@ -21,11 +21,11 @@ type world struct {
 	nodes map[string]*node
 	group *group
 	runs  sync.WaitGroup
+	mute  bool // nodes that are added are not heard
 
 	mu    sync.Mutex
 	cuts  map[[2]string]bool
 	alive map[uint64]int // wards by epoch
-	lords []uint64       // epochs in the order in which they were gained
 }
 
 const (
@@ -136,7 +136,7 @@ func (w *world) add(id string, valor int64, change ...func(*Config)) *node {
 	for _, f := range change {
 		f(&cfg)
 	}
-	n := &node{w: w, id: id, cfg: cfg, dead: true, table: lord.New(), news: make(chan struct{}), peersCh: make(chan struct{})}
+	n := &node{w: w, id: id, cfg: cfg, dead: true, muted: w.mute, table: lord.New(), news: make(chan struct{}), peersCh: make(chan struct{})}
 	n.clock = &testClock{began: w.began, boot: 1, mono: 1, raw: 1, offset: time.Duration(len(w.nodes)+1) * time.Hour}
 	w.mu.Lock()
 	w.nodes[id] = n

@@ -26,7 +26,7 @@ func newGuards(n *Node) *guards {
 func (g *guards) Start(c legion.Charge) (legion.Ward, error) {
 	n := g.node
 	charge := daemons.Charge{
-		Legion: c.Legion, Epoch: c.Epoch, Node: c.Node, Boot: n.id.Boot(), Since: c.Since,
+		Legion: c.Legion, Epoch: c.Epoch, Node: n.cfg.Node, Boot: n.id.Boot(), Since: c.Since,
 		LordHooks: c.LordHooks, UnlordHooks: c.UnlordHooks, HookTimeout: c.HookTimeout,
 		Timing: daemons.Timing{
 			Lease: c.Numbers.Lease, Soft: c.Numbers.Soft, Kill: c.Numbers.Kill, Grace: c.Numbers.Grace,

@@ -137,7 +137,20 @@ func (n *Node) openIdentity() (*cluster.Identity, error) {
 	return cluster.OpenIdentity(n.cfg.Data)
 }
 
+// close gives back what open took. A part that ran has closed what is its own.
 func (n *Node) close() {
+	if n.cluster != nil {
+		if err := n.cluster.Close(); err != nil {
+			n.log.Warn("port not closed", "err", err)
+		}
+	}
+	for _, g := range []*cachefsm.Group{n.control, n.cache} {
+		if g != nil {
+			if err := g.Close(); err != nil {
+				n.log.Warn("log not closed", "err", err)
+			}
+		}
+	}
 	if n.id != nil {
 		if err := n.id.Close(); err != nil {
 			n.log.Warn("data directory not released", "err", err)

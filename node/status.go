@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,16 +74,18 @@ func (n *Node) leadNothing(ctx context.Context) {
 }
 
 func (a admin) StepDown(ctx context.Context, name string) error {
-	for _, l := range a.n.legions {
-		if l.Name() != name {
-			continue
-		}
-		if !l.IsLord() {
-			return &api.Error{Kind: api.Conflict, Text: fmt.Sprintf("this node is not lord of %s; ask the one that is", name)}
-		}
-		return l.StepDown(ctx)
+	l := a.n.legion(name)
+	if l == nil {
+		return &api.Error{Kind: api.NotFound, Text: fmt.Sprintf("no legion %q on this node", name)}
 	}
-	return &api.Error{Kind: api.NotFound, Text: fmt.Sprintf("no legion %q on this node", name)}
+	err := l.StepDown(ctx)
+	switch {
+	case errors.Is(err, legion.ErrNotLord):
+		return &api.Error{Kind: api.Conflict, Text: fmt.Sprintf("this node is not lord of %s; ask the one that is", name)}
+	case errors.Is(err, legion.ErrNoHeir):
+		return &api.Error{Kind: api.Conflict, Text: fmt.Sprintf("nobody else may rule %s now: cohort legion shows who is there", name)}
+	}
+	return err
 }
 
 func (a admin) Status() api.Status {
@@ -156,6 +159,9 @@ func (n *Node) legionStatus(l *legion.Legion) api.Legion {
 	}
 	if v.Lord != "" {
 		out.Lord = n.name(v.Lord)
+	}
+	if out.IsLord { // the view may be a moment behind
+		out.Lord = n.cfg.Node
 	}
 	if out.Lord == "" {
 		out.Reason = n.whyNobody(v)

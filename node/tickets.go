@@ -13,7 +13,7 @@ import (
 func (n *Node) openTickets() {
 	n.tickets = &legion.Tickets{
 		Keys:    n.ticketKeys(),
-		Control: control{n.control}, State: n.lords.State, Leader: n.control.Leader, Rank: n.rank,
+		Control: control{n.control, n, ""}, State: n.lords.State, Leader: n.control.Leader, Rank: n.rank,
 		Peers: legionPeers{n}, Campaign: n.control.Campaign, Log: n.log,
 	}
 }
@@ -44,24 +44,10 @@ func (n *Node) giveScroll(_ context.Context, _ string, request []byte) ([]byte, 
 
 // legionMenu is what rules can ask of the legions: lord:NAME is computed at the moment it is asked.
 func (n *Node) legionMenu() router.Menu {
-	lord := func(args string, _ *router.Scope) (router.Condition, error) {
-		for _, l := range n.cfg.Legions {
-			if l.Name == args {
-				return func(*router.Request) (bool, error) { return n.isLord(args), nil }, nil
-			}
-		}
-		return nil, errors.New("no legion " + args + " in this ini")
-	}
-	return router.Menu{Conditions: map[string]router.ConditionBuilder{"lord": lord}}
-}
-
-func (n *Node) isLord(name string) bool {
-	for _, l := range n.legions {
-		if l.Name() == name {
-			return l.IsLord()
-		}
-	}
-	return false
+	return router.Menu{Conditions: map[string]router.ConditionBuilder{"lord": router.Lord(func(name string) bool {
+		l := n.legion(name)
+		return l != nil && l.IsLord()
+	})}}
 }
 
 // ticketKeys are what release tickets may be sealed with: a guardian started before the secret was changed

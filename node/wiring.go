@@ -66,7 +66,7 @@ func (n *Node) openGroup(name string, timeout time.Duration, table cachefsm.Tabl
 	o := cachefsm.Options{
 		Name: name, ID: n.id.ID, Boot: n.id.Boot(), WAL: n.cfg.Raft.WAL, Timeout: timeout, Table: table, Clock: n.deps.Clock,
 		Kinds: cachefsm.Kinds{Apply: uint8(frames), Read: uint8(frames) + 1, Term: uint8(frames) + 2},
-		Log:   n.log.With("group", name),
+		Log:   n.log,
 	}
 	if !n.deps.Memory {
 		o.Dir = filepath.Join(n.cfg.Data, name)
@@ -182,12 +182,35 @@ type nobody struct{}
 
 func (nobody) Spread(string, []byte) {}
 
-// control is the control group in the words of a legion.
-type control struct{ *cachefsm.Group }
+// control is the control group in the words of one legion.
+type control struct {
+	*cachefsm.Group
+	node   *Node
+	legion string
+}
 
+// Leading says whether this node should have grants agreed: it leads, or the leader is not in the legion
+// and cannot read its announcements, and this node is the first of those who can. Two who believe so at
+// once do no harm: each command is guarded, and nobody waits less than the whole lease.
 func (c control) Leading() bool {
-	_, ok := c.Group.Leading()
-	return ok
+	if _, ok := c.Group.Leading(); ok {
+		return true
+	}
+	leader := c.Leader()
+	l := c.node.legion(c.legion)
+	if leader == "" || l == nil {
+		return false
+	}
+	first := ""
+	for _, m := range l.View().Members {
+		if m.ID == leader && m.Alive {
+			return false
+		}
+		if m.Alive && m.Fresh && (first == "" || m.ID < first) {
+			first = m.ID
+		}
+	}
+	return first == c.node.id.ID
 }
 
 func (c control) Do(ctx context.Context, cmd []byte, via string) (op.Result, error) {
@@ -195,6 +218,16 @@ func (c control) Do(ctx context.Context, cmd []byte, via string) (op.Result, err
 		return c.Group.Do(ctx, cmd)
 	}
 	return c.DoVia(ctx, via, cmd)
+}
+
+// legion finds a legion of this node; nil if it is in none of that name.
+func (n *Node) legion(name string) *legion.Legion {
+	for _, l := range n.legions {
+		if l.Name() == name {
+			return l
+		}
+	}
+	return nil
 }
 
 func (n *Node) openLegions() error {
@@ -206,8 +239,8 @@ func (n *Node) openLegions() error {
 	for _, cfg := range n.cfg.Legions {
 		d := legion.Deps{
 			ID: n.id.ID, Name: n.cfg.Node, Boot: n.id.Boot(), Clock: n.deps.Clock,
-			Control: control{n.control}, State: n.lords.State, Gossip: nobody{}, Peers: legionPeers{n}, Guard: guard,
-			TicketKey: n.keys.Derive(ticketInfo), Swept: true, Log: n.log,
+			Control: control{n.control, n, cfg.Name}, State: n.lords.State, Gossip: nobody{}, Peers: legionPeers{n}, Guard: guard,
+			TicketKey: n.keys.Derive(ticketInfo), Swept: true, Log: n.log, // Run sweeps before any legion runs
 		}
 		if n.cluster != nil {
 			d.Gossip = n.cluster

@@ -60,6 +60,17 @@ func (r *Reader) Varint() int64 {
 
 // Bytes takes a length and that many bytes.
 func (r *Reader) Bytes() []byte {
+	if at := r.at; at < len(r.b) {
+		// Lengths are short nearly always; this is the hottest line of decoding.
+		if n := int(r.b[at]); n < 0x80 && n < len(r.b)-at {
+			r.at = at + 1 + n
+			return r.b[at+1 : r.at : r.at]
+		}
+	}
+	return r.longBytes()
+}
+
+func (r *Reader) longBytes() []byte {
 	n := r.Uvarint()
 	if n > uint64(len(r.b)-r.at) {
 		r.fail()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package legion
+
+const underRace = false
