@@ -63,7 +63,7 @@ type Options struct {
 
 	BatchOps      int // most ops of a batch; 0 is 4096
 	BatchBytes    int // most bytes of a batch; 0 is 256 KiB
-	SnapshotEvery int // entries between snapshots; 0 is 4096
+	SnapshotEvery int // entries between snapshots; 0 is 2048
 
 	faults func(*disk) // for tests: puts a disk that fails in the way
 }
@@ -73,7 +73,8 @@ func (o *Options) setDefaults() {
 	def(&o.Reap, 24*time.Hour)
 	def(&o.BatchOps, 4096)
 	def(&o.BatchBytes, 256<<10)
-	def(&o.SnapshotEvery, 4096)
+	def(&o.SnapshotEvery, 2048)
+	o.BatchOps = min(o.BatchOps, window/2) // all of a batch must be known again when it is retried
 	if o.Clock == nil {
 		o.Clock = clock.System{}
 	}

@@ -61,9 +61,11 @@ func (g *Group) raftConfig(logger *raftLog) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(g.o.ID)
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = g.o.Timeout, g.o.Timeout, g.o.Timeout
+	// Followers learn of a commit with the next message, or after this long.
+	c.CommitTimeout = min(max(g.o.Timeout/25, 5*time.Millisecond), 50*time.Millisecond)
 	c.SnapshotThreshold = uint64(g.o.SnapshotEvery)
-	c.TrailingLogs = uint64(max(g.o.SnapshotEvery/4, 1))
-	c.SnapshotInterval = 15 * time.Second
+	c.TrailingLogs = uint64(max(g.o.SnapshotEvery/2, 1))
+	c.SnapshotInterval = 5 * time.Second
 	c.ShutdownOnRemove = false // it may be added again
 	c.Logger = logger
 	return c
