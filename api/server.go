@@ -1,97 +1,193 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
+	"unicode/utf8"
 )
 
-// maxBody is the largest request read: a cache value in base64 and its frame.
-const maxBody = 96 << 20
+// maxBody is the largest request that is read. The largest value of a cache is 1 MiB, which base64 makes
+// 1.4 MiB; the rest is for the key and the frame.
+const maxBody = 2 << 20
 
-// answerWithin bounds every operation, so that a node without a quorum answers instead of hanging.
-const answerWithin = 5 * time.Second
+const (
+	// answerWithin bounds a cache operation, so that a node without a quorum answers instead of hanging.
+	answerWithin = 5 * time.Second
+	// handOverWithin bounds a drain and a step-down, which wait for daemons to stop.
+	handOverWithin = time.Minute
+	// headWithin and bodyWithin bound the arrival of a request.
+	headWithin, bodyWithin = 5 * time.Second, 30 * time.Second
+	// closeWithin is how long requests under way may go on when the node ends, and again how long they may
+	// take to notice that they were called off.
+	closeWithin = time.Second
+)
+
+// route is one thing that can be asked. answer gives what is sent as JSON.
+type route struct {
+	method, path string
+	within       time.Duration
+	answer       func(ctx context.Context, r *http.Request, n Node) (any, error)
+}
+
+// routes is all that the socket answers.
+func routes() []route {
+	return []route{
+		{http.MethodGet, "/v1/status", answerWithin, answerStatus},
+		{http.MethodPost, "/v1/cache", answerWithin, answerCache},
+		{http.MethodPost, "/v1/drain", handOverWithin, answerDrain},
+		{http.MethodPost, "/v1/legions/{name}/step-down", handOverWithin, answerStepDown},
+	}
+}
+
+func answerStatus(_ context.Context, _ *http.Request, n Node) (any, error) { return n.Status(), nil }
+
+func answerCache(ctx context.Context, r *http.Request, n Node) (any, error) {
+	var req CacheRequest
+	if err := decode(r.Body, &req); err != nil {
+		return nil, err
+	}
+	return n.Cache(ctx, req)
+}
+
+func answerDrain(ctx context.Context, r *http.Request, n Node) (any, error) {
+	on := true
+	switch off := r.URL.Query().Get("off"); off {
+	case "", "0":
+	case "1":
+		on = false
+	default:
+		return nil, &Error{BadRequest, fmt.Sprintf("off=%s: 1 ends the drain, 0 or nothing begins it", off)}
+	}
+	return Drained{on}, n.Drain(ctx, on)
+}
+
+func answerStepDown(ctx context.Context, r *http.Request, n Node) (any, error) {
+	name := r.PathValue("name")
+	return SteppedDown{name}, n.StepDown(ctx, name)
+}
+
+// decode reads one JSON value and nothing else. A key that is not known is refused: ignored, a misspelt
+// amount would add 1.
+func decode(body io.Reader, into any) error {
+	b, err := io.ReadAll(body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return &Error{BadRequest, fmt.Sprintf("the request is longer than %d bytes", tooLarge.Limit)}
+	case err != nil:
+		return &Error{BadRequest, fmt.Sprintf("the request ended early: %v", err)}
+	case !utf8.Valid(b): // the decoder would put U+FFFD there, and two keys could become one
+		return &Error{BadRequest, "the request is not UTF-8"}
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return &Error{BadRequest, fmt.Sprintf("the request is not JSON as this node knows it: %v", err)}
+	}
+	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // the decoder gives it bare
+		return &Error{BadRequest, "the request goes on behind its JSON"}
+	}
+	return nil
+}
 
 // Handler serves n under /v1.
 func Handler(n Node) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, n.Status()) })
-	mux.HandleFunc("POST /v1/cache", func(w http.ResponseWriter, r *http.Request) {
-		var req CacheRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&req); err != nil {
-			fail(w, &Error{BadRequest, fmt.Sprintf("the request is not JSON as this node knows it: %v", err)})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-		defer cancel()
-		answer, err := n.Cache(ctx, req)
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		reply(w, answer)
-	})
-	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
-		done(w, n.Drain(r.Context(), r.FormValue("off") == ""))
-	})
-	mux.HandleFunc("POST /v1/legions/{name}/step-down", func(w http.ResponseWriter, r *http.Request) {
-		done(w, n.StepDown(r.Context(), r.PathValue("name")))
+	for _, rt := range routes() {
+		mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			ctx, cancel := context.WithTimeout(r.Context(), rt.within)
+			defer cancel()
+			answer, err := rt.answer(ctx, r, n)
+			if err != nil {
+				fail(w, err)
+				return
+			}
+			reply(w, http.StatusOK, answer)
+		})
+		mux.HandleFunc(rt.path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", rt.method)
+			reply(w, http.StatusMethodNotAllowed, &Error{BadRequest, fmt.Sprintf("%s takes %s, not %s", r.URL.Path, rt.method, r.Method)})
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, &Error{NotFound, fmt.Sprintf("there is no %s here", r.URL.Path)})
 	})
 	return mux
 }
 
-// Serve answers on l until ctx ends, then lets requests under way finish for a second.
+// Serve answers on l until ctx ends. Requests under way may then go on for a second, and are called off
+// after it; when Serve returns none is left.
 func Serve(ctx context.Context, l net.Listener, n Node) error {
-	srv := &http.Server{Handler: Handler(n), ReadHeaderTimeout: 5 * time.Second}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if srv.Shutdown(end) != nil {
+	requests, callOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer callOff()
+	var underWay sync.RWMutex // each request reads; the end writes, and so waits for all and lets no other in
+	handler := Handler(n)
+	srv := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if underWay.TryRLock() {
+				defer underWay.RUnlock()
+				handler.ServeHTTP(w, r)
+			}
+		}),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: headWithin,
+		ReadTimeout:       bodyWithin,
+		IdleTimeout:       time.Minute,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	var err error
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("serve the admin socket: %w", err)
+	case <-ctx.Done():
+	}
+	if !shutdown(ctx, srv) {
+		callOff()
+		if !shutdown(ctx, srv) {
 			srv.Close()
 		}
-	}()
-	err := srv.Serve(l)
-	if errors.Is(err, http.ErrServerClosed) {
-		<-stopped
-		return nil
 	}
-	return fmt.Errorf("serve the admin socket: %w", err)
+	if err == nil {
+		<-failed // that it was closed
+	}
+	underWay.Lock()
+	return err
 }
 
-func reply(w http.ResponseWriter, v any) {
+// shutdown takes no further requests, and says whether those under way ended in time.
+func shutdown(ctx context.Context, srv *http.Server) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+	defer cancel()
+	return srv.Shutdown(ctx) == nil
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // a client that went away has nobody to be told
-}
-
-func done(w http.ResponseWriter, err error) {
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	reply(w, struct{}{})
 }
 
 // fail is the one place that turns errors into statuses.
 func fail(w http.ResponseWriter, err error) {
 	var e *Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, context.DeadlineExceeded):
+		e = &Error{NoQuorum, fmt.Sprintf("not done in time, and it may still happen: %v", err)}
+	case errors.Is(err, context.Canceled):
+		e = &Error{NoQuorum, "the node is stopping, and it may still happen"}
+	default:
 		e = &Error{Failed, err.Error()}
 	}
-	status := map[Kind]int{
-		BadRequest: http.StatusBadRequest, NotFound: http.StatusNotFound, Conflict: http.StatusConflict,
-		NoQuorum: http.StatusServiceUnavailable,
-	}[e.Kind]
-	if status == 0 {
-		status = http.StatusInternalServerError
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(e)
+	reply(w, e.Kind.Status(), e)
 }

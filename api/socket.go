@@ -60,12 +60,15 @@ func (l ownerOnly) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		uid, err := peerUser(c)
-		if err == nil && (uid == 0 || int(uid) == os.Geteuid()) {
+		if err == nil && mayAsk(uid, os.Geteuid()) {
 			return c, nil
 		}
 		c.Close()
 	}
 }
+
+// mayAsk says whether a user may ask a node that runs as another.
+func mayAsk(peer uint32, own int) bool { return peer == 0 || int64(peer) == int64(own) }
 
 func (l ownerOnly) Close() error {
 	return errors.Join(l.UnixListener.Close(), os.Remove(l.path))

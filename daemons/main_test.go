@@ -146,6 +146,18 @@ func (f *field) count(text string) int {
 	return n
 }
 
+// copies is how many programs run as exactly this.
+func (f *field) copies(command string) int {
+	n := 0
+	for _, p := range f.living() {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+		if strings.TrimSuffix(strings.ReplaceAll(string(b), "\x00", " "), " ") == command {
+			n++
+		}
+	}
+	return n
+}
+
 // lines is the content of a file that programs append to.
 func (f *field) lines(name string) []string {
 	b, err := os.ReadFile(f.path(name))

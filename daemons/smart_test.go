@@ -141,10 +141,12 @@ func TestSmartWithoutPidfile(t *testing.T) {
 		s := g.Status()
 		return s[0].LastExit == "no pidfile" && s[1].LastExit == "exit status 4"
 	})
-	await(t, "started again", long, func() bool { return g.Status()[0].Restarts >= 1 })
-	if n := f.count("sleep 1000"); n > 1 {
-		t.Errorf("%d copies", n)
-	}
+	await(t, "started again", long, func() bool {
+		if n := f.copies("sleep 1000"); n > 1 {
+			t.Fatalf("%d copies", n)
+		}
+		return g.Status()[0].Restarts >= 1 && f.copies("sleep 1000") == 1
+	})
 }
 
 // A smart program on its way into the background is stopped all the same.

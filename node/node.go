@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +28,13 @@ import (
 type Deps struct {
 	Log     *slog.Logger
 	Version string
-	Network cluster.Network // nil: the machine's
-	Clock   clock.Clock     // nil: the kernel's clocks
-	Keys    *cluster.Keys   // nil: derived from the secret, which takes a moment
-	Guard   legion.Guard    // nil: guardian processes
-	Binary  string          // what a guardian runs; empty: this program
+	Network cluster.Network   // nil: the machine's, with the admin socket in the data directory
+	Clock   clock.Clock       // nil: the kernel's clocks
+	Keys    *cluster.Keys     // nil: derived from the secret, which takes a moment
+	Guard   legion.Guard      // nil: guardian processes
+	Binary  string            // what a guardian runs; empty: this program
 	ID      *cluster.Identity // nil: the one in the data directory
-	Memory  bool              // keep nothing on disk, serve no admin socket: for clusters inside a test
+	Memory  bool              // keep nothing on disk: for clusters inside a test
 }
 
 // Node is one node. It does nothing until Run.
@@ -127,6 +128,9 @@ func (n *Node) open() (err error) {
 	if err = n.openGroups(); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(n.cfg.Daemons, func(d daemons.Daemon) bool { return d.Legion == "" }) {
+		n.own = daemons.NewSupervisor(n.cfg.Daemons, n.cfg.Node, n.id.Boot(), n.guardianDir(), n.deps.Binary, n.log)
+	}
 	return n.openLegions()
 }
 
@@ -162,8 +166,11 @@ func (n *Node) close() {
 // before its lease is given back, and the lease before the node says farewell.
 func (n *Node) parts() []part {
 	var parts []part
-	if !n.deps.Memory {
-		parts = append(parts, part{"sweep", n.sweep}, part{"admin socket", n.serveAdmin})
+	if n.deps.Guard == nil { // else no guardian process was ever started here
+		parts = append(parts, part{"sweep", n.sweep})
+	}
+	if n.deps.Network == nil {
+		parts = append(parts, part{"admin socket", n.serveAdmin})
 	}
 	if n.cluster != nil {
 		parts = append(parts, part{"cluster", n.cluster.Run})
