@@ -301,6 +301,7 @@ func BenchmarkPackedOverSingle(b *testing.B) {
 		})
 	}
 	b.ReportMetric(packed/single, "packed/single")
+	b.ReportMetric(leader.Stats().OpsPerBatch, "ops/batch")
 	b.ReportMetric(packed/float64(b.N), "packed-ops/s")
 	b.ReportMetric(single/float64(b.N), "single-ops/s")
 }

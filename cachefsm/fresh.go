@@ -46,12 +46,10 @@ func (g *Group) confirm(ctx context.Context, v *view) bool {
 	defer cancel()
 	said := make(chan bool, len(others))
 	if missing > 0 {
-		question := termQuestion(v.term)
 		for _, id := range others {
 			g.calls.Go(func() {
-				b, err := g.o.Links.Call(ctx, id, g.o.Kinds.Term, question)
-				a, ok := parseTerm(b)
-				said <- err == nil && ok && a.term == v.term
+				a, err := g.askTerm(ctx, id)
+				said <- err == nil && a.term == v.term
 			})
 		}
 	}
@@ -79,28 +77,37 @@ func (g *Group) alone() bool {
 	return false
 }
 
-// A term question is the version and the term; its answer is the version, the answering node's term and the
-// last index it applied.
-type termAnswer struct{ term, applied uint64 }
+// A term question is the version; its answer is the version, the answering node's term, the last index it
+// applied and the last of its log.
+type termAnswer struct{ term, applied, last uint64 }
 
-func termQuestion(term uint64) []byte { return op.Uvarint([]byte{op.Version}, term) }
+func (g *Group) askTerm(ctx context.Context, id string) (termAnswer, error) {
+	b, err := g.o.Links.Call(ctx, id, g.o.Kinds.Term, []byte{op.Version})
+	if err != nil {
+		return termAnswer{}, err
+	}
+	return parseTerm(b)
+}
 
-func parseTerm(b []byte) (a termAnswer, ok bool) {
+func parseTerm(b []byte) (termAnswer, error) {
 	r := op.Read(b)
 	v := r.Byte()
-	a = termAnswer{r.Uvarint(), r.Uvarint()}
-	return a, v == op.Version && r.Done()
+	a := termAnswer{r.Uvarint(), r.Uvarint(), r.Uvarint()}
+	if v != op.Version || !r.Done() {
+		return termAnswer{}, errors.New("answer cannot be read")
+	}
+	return a, nil
 }
 
 // HandleTerm answers frames of kind Kinds.Term: which term this node is in. It has told its disk before
 // anyone can be elected in it.
 func (g *Group) HandleTerm(_ context.Context, _ string, payload []byte) ([]byte, error) {
-	r := op.Read(payload)
-	if v := r.Byte(); v != op.Version || r.Uvarint() == 0 || !r.Done() {
-		return nil, errors.New("term question cannot be read")
+	if len(payload) != 1 || payload[0] != op.Version {
+		return nil, errors.New("question cannot be read")
 	}
 	if g.disk.isFailed() {
 		return nil, ErrClosed
 	}
-	return op.Uvarint(op.Uvarint([]byte{op.Version}, g.raft.CurrentTerm()), g.raft.AppliedIndex()), nil
+	b := op.Uvarint([]byte{op.Version}, g.raft.CurrentTerm())
+	return op.Uvarint(op.Uvarint(b, g.raft.AppliedIndex()), g.raft.LastIndex()), nil
 }

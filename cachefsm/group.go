@@ -57,9 +57,10 @@ type Options struct {
 	Peers   Peers         // who could be a member; nil: nobody is added or removed
 	Reap    time.Duration // how long a dead voter keeps its seat; 0 is 24 h
 
-	Clock     clock.Clock      // nil: the machine's
-	WallStart func() time.Time // asked once in a cluster's life; nil: time.Now
-	Log       *slog.Logger     // nil: none
+	Clock     clock.Clock            // nil: the machine's
+	WallStart func() time.Time       // asked once in a cluster's life; nil: time.Now
+	Log       *slog.Logger           // nil: none
+	Called    func(id string) string // what people call a node; nil: its id
 
 	BatchOps      int // most ops of a batch; 0 is 4096
 	BatchBytes    int // most bytes of a batch; 0 is 256 KiB
@@ -83,6 +84,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Called == nil {
+		o.Called = func(id string) string { return id }
 	}
 }
 

@@ -3,6 +3,7 @@ package cachefsm
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,8 @@ type lane struct {
 	// lead does the work on the leader: own, which may be nil, and frames of other nodes.
 	lead func(ctx context.Context, v *view, own []byte, frames []*frame) ([]op.Result, error)
 	// due says how long until lead must be called although there is nothing to do: 0 is never, less is now.
-	due func() time.Duration
+	due  func() time.Duration
+	held atomic.Bool // leadership is being handed over: nothing new is begun
 
 	sent    *batch // under way
 	chunk   []byte // of sent, once packed: a flag byte, then the chunk
@@ -88,6 +90,9 @@ func (l *lane) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		v := l.g.view.Load()
 		if l.sent == nil {
+			// Callers of the batch before have just been woken. Letting them run first brings their next ops
+			// into this batch: with 1024 of them it is twice as large, and half as many are synced.
+			runtime.Gosched()
 			l.sent = l.q.take()
 		}
 		if l.sent != nil && l.isVoid() {
@@ -98,6 +103,8 @@ func (l *lane) run(ctx context.Context) {
 			l.q.refuse(answer{status: statusNotLeader, leader: v.leader})
 		}
 		switch {
+		case v.leading && l.held.Load():
+			l.wait(ctx, v, minPause)
 		case v.leading:
 			l.doLead(ctx, v)
 		case l.sent != nil && v.leader != "" && v.leader != l.g.o.ID:

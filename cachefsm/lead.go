@@ -55,8 +55,12 @@ func (g *Group) publish(v view) {
 	v.changed = make(chan struct{})
 	old := g.view.Swap(&v)
 	close(old.changed)
-	if old.leader != v.leader {
-		g.log.Info("raft leader changed", "leader", v.leader, "term", v.term)
+	switch {
+	case old.leader == v.leader:
+	case v.leader == "":
+		g.log.Info("raft has no leader", "term", v.term)
+	default:
+		g.log.Info("raft leader changed", "leader", g.o.Called(v.leader), "term", v.term)
 	}
 }
 

@@ -215,7 +215,7 @@ func (g *Group) reconcileOnce(ctx context.Context, seen map[string]time.Time, na
 	if err := f.Error(); err != nil {
 		return fmt.Errorf("%v %s: %w", c.Kind, c.ID, err)
 	}
-	g.log.Info("members changed", "change", c.Kind.String(), "id", c.ID, "why", c.Why)
+	g.log.Info("members changed", "change", c.Kind.String(), "member", g.o.Called(c.ID), "why", c.Why)
 	return nil
 }
 
@@ -269,7 +269,6 @@ func (g *Group) caughtUp(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(ctx, g.o.Timeout)
 	defer cancel()
 	here := g.raft.AppliedIndex()
-	b, err := g.o.Links.Call(ctx, id, g.o.Kinds.Term, termQuestion(g.raft.CurrentTerm()))
-	a, ok := parseTerm(b)
-	return err == nil && ok && a.applied > 0 && a.applied+mayLag >= here
+	a, err := g.askTerm(ctx, id)
+	return err == nil && a.applied > 0 && a.applied+mayLag >= here
 }

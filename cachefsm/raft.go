@@ -1,12 +1,10 @@
 package cachefsm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -40,6 +38,9 @@ func (g *Group) startRaft() (err error) {
 		g.layer = newLayer(g.o.ID, g.o.Streams, g.o.Timeout)
 		g.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: g.layer, MaxPool: 3, Timeout: 4 * g.o.Timeout, Logger: logger,
+			// No pipelines: one that a follower answers with a failure can lock up for good, while heartbeats go
+			// on and nobody notices (hashicorp/raft issue 612). One batch is in flight anyway.
+			MaxRPCsInFlight: 1,
 		})
 	}
 	// The cache keeps entries alive, and each may be hundreds of kilobytes: enough for followers that keep up.
@@ -140,49 +141,6 @@ func (g *Group) Members() (voters, others []string) {
 		}
 	}
 	return voters, others
-}
-
-// TransferTo hands leadership to a voter; "" is the one that is furthest.
-func (g *Group) TransferTo(ctx context.Context, id string) error {
-	// raft may forget the future if it ends at this very moment, so nobody waits for this routine.
-	done := make(chan error, 1)
-	go func() {
-		if id == "" {
-			done <- g.raft.LeadershipTransfer().Error()
-			return
-		}
-		done <- g.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(id)).Error()
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("hand leadership of group %s to %s: %w", g.o.Name, id, err)
-		}
-		return nil
-	case <-g.disk.failed:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Campaign makes a voter stand for election at once, without waiting for the leader to be missed. A vote is
-// as safe as ever; a leader that is alive loses its place if this node's log is not behind.
-func (g *Group) Campaign() error {
-	if g.layer == nil || g.raft.State() == raft.Leader {
-		return nil
-	}
-	if voters, _ := g.Members(); !slices.Contains(voters, g.o.ID) {
-		return fmt.Errorf("campaign in group %s: this node is no voter", g.o.Name)
-	}
-	id := raft.ServerID(g.o.ID)
-	args := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
-		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(id),
-	}}
-	if err := g.trans.TimeoutNow(id, raft.ServerAddress(id), args, &raft.TimeoutNowResponse{}); err != nil {
-		return fmt.Errorf("campaign in group %s: %w", g.o.Name, err)
-	}
-	return nil
 }
 
 // open opens or makes the files of a group. Term and vote are always kept in bolt.

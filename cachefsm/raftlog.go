@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLog passes on what raft and its stores log. What they call a warning or an error is a warning here,
-// the same one once in a while: a cut repeats it many times a second.
+// raftLog passes on what raft and its stores log. What they say of other nodes is their way of trying again,
+// and for debugging; the group itself tells who leads. Their other errors, those of the disk above all, are
+// warnings here, the same one once in a while.
 type raftLog struct {
 	hclog.InterceptLogger
 }
@@ -34,7 +36,7 @@ type sink struct {
 // Accept is called by the logger for each line.
 func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
-	if level >= hclog.Warn && s.isNews(msg) {
+	if level >= hclog.Error && !ofOthers(msg, args) && s.isNews(msg) {
 		to = slog.LevelWarn
 	}
 	if !s.log.Enabled(context.Background(), to) {
@@ -50,6 +52,17 @@ func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 		}
 	}
 	s.log.Log(context.Background(), to, "raft: "+msg, args...)
+}
+
+// ofOthers says whether an error is about a connection or a node at its other end.
+func ofOthers(msg string, args []any) bool {
+	for i := 0; i+1 < len(args); i += 2 {
+		switch args[i] {
+		case "peer", "target", "remote-address", "server-id", "from", "leader":
+			return true
+		}
+	}
+	return strings.Contains(msg, "command") || strings.Contains(msg, "connection") || strings.Contains(msg, "response")
 }
 
 func (s *sink) isNews(msg string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -23,7 +24,7 @@ const (
 type joins struct {
 	mu   sync.Mutex
 	errs map[string]error
-	told map[string]bool // whether it could be joined, as the log says
+	told map[string]outcome // whether it could be joined, as the log says
 }
 
 func (j *joins) note(addr string, err error) {
@@ -162,18 +163,33 @@ func (c *Cluster) joinOne(addr string) error {
 	return err
 }
 
+// outcome is what was last seen of an address to join.
+type outcome int
+
+const (
+	starting outcome = iota + 1 // refused, for the first time
+	failed
+	reached
+)
+
 // tell logs whether an address could be joined, when that is not what it said before.
 func (j *joins) tell(c *Cluster, addr string, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.told == nil {
-		j.told = map[string]bool{}
+		j.told = map[string]outcome{}
 	}
-	was, known := j.told[addr]
-	if known && was == (err == nil) || c.life.Err() != nil {
+	was, now := j.told[addr], failed
+	switch {
+	case err == nil:
+		now = reached
+	case was == 0 && errors.Is(err, syscall.ECONNREFUSED):
+		now = starting // nodes that start together see this of each other: told only if it stays so
+	}
+	j.told[addr] = now
+	if was == now || now == starting || c.life.Err() != nil {
 		return
 	}
-	j.told[addr] = err == nil
 	var foreign *ForeignError
 	switch {
 	case err == nil:

@@ -152,7 +152,17 @@ func (g *Guardian) setStatus(m message) {
 	name := s.Name
 	g.wakeChanged()
 	g.mu.Unlock()
-	g.log.Info("daemon changed", "daemon", name, "state", r.state.String(), "pid", r.pid, "restarts", r.restarts, "exit", r.lastExit)
+	facts := []any{"daemon", name, "state", r.state.String()}
+	if r.pid != 0 {
+		facts = append(facts, "pid", r.pid)
+	}
+	if r.restarts != 0 {
+		facts = append(facts, "restarts", r.restarts)
+	}
+	if r.lastExit != "" {
+		facts = append(facts, "exit", r.lastExit)
+	}
+	g.log.Info("daemon changed", facts...)
 }
 
 // wakeChanged is called with the lock held.

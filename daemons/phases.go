@@ -83,7 +83,9 @@ func (g *guard) end(why reason, asked time.Duration) {
 		g.out.must(&message{kind: kindEnded, reason: why})
 		g.hooks.stop(g)
 	}
-	g.reason = why
+	if first || why != endStop {
+		g.reason = why // a stop to plan that comes later does not make it one: renewals would count again
+	}
 	g.noTicket = g.noTicket || why == endBroken
 	g.killAt = min(g.killAt, killAt)
 	for _, k := range g.keepers {

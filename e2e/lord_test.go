@@ -42,7 +42,9 @@ func (c *crew) settled(most time.Duration, lord *proc) {
 }
 
 func (c *crew) memcacheds() []marked {
-	return slices.DeleteFunc(c.daemons(), func(m marked) bool { return !strings.Contains(m.command, "memcached") || strings.Contains(m.command, "sh -c") })
+	return slices.DeleteFunc(c.daemons(), func(m marked) bool {
+		return !strings.Contains(m.command, "memcached") || strings.Contains(m.command, "sh -c")
+	})
 }
 
 // TestLegionExample: two memcacheds on the lord and none elsewhere; the lord is killed, stopped and

@@ -58,7 +58,7 @@ func (g *Gateway) Addrs() []net.Addr {
 func (g *Gateway) Run(ctx context.Context, ready func()) error {
 	listeners, err := g.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("gateway: %w", err)
+		return err
 	}
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()

@@ -200,5 +200,9 @@ func (l *Legion) proposed(p proposal, res op.Result, err error) {
 	case "revoke":
 		l.stats.revokes.Add(1)
 	}
-	l.log.Info("agreed on lordship", "what", p.what, "node", p.node, "why", p.why)
+	name := p.node
+	if m, ok := l.View().Member(p.node); ok && m.Name != "" {
+		name = m.Name
+	}
+	l.log.Info("agreed on lordship", "what", p.what, "to", name, "why", p.why)
 }

@@ -66,7 +66,7 @@ func (n *Node) openGroup(name string, timeout time.Duration, table cachefsm.Tabl
 	o := cachefsm.Options{
 		Name: name, ID: n.id.ID, Boot: n.id.Boot(), WAL: n.cfg.Raft.WAL, Timeout: timeout, Table: table, Clock: n.deps.Clock,
 		Kinds: cachefsm.Kinds{Apply: uint8(frames), Read: uint8(frames) + 1, Term: uint8(frames) + 2},
-		Log:   n.log,
+		Log:   n.log, Called: n.name,
 	}
 	if !n.deps.Memory {
 		o.Dir = filepath.Join(n.cfg.Data, name)
@@ -196,21 +196,24 @@ func (c control) Leading() bool {
 	if _, ok := c.Group.Leading(); ok {
 		return true
 	}
-	leader := c.Leader()
-	l := c.node.legion(c.legion)
+	leader, l := c.Leader(), c.node.legion(c.legion)
 	if leader == "" || l == nil {
 		return false
 	}
-	first := ""
-	for _, m := range l.View().Members {
-		if m.ID == leader && m.Alive {
-			return false
-		}
-		if m.Alive && m.Fresh && (first == "" || m.ID < first) {
-			first = m.ID
+	self, v := c.node.id.ID, l.View()
+	at, alive := c.node.alive()[leader]
+	if m, ok := v.Member(leader); !alive || ok && m.Boot == at.Boot {
+		return false
+	}
+	if !v.Quorate() {
+		return v.Lord == self // who comes back from a cut, or has another secret, must not judge who sees more
+	}
+	for _, m := range v.Members { // sorted by id
+		if m.Alive && m.Fresh {
+			return m.ID == self
 		}
 	}
-	return first == c.node.id.ID
+	return false
 }
 
 func (c control) Do(ctx context.Context, cmd []byte, via string) (op.Result, error) {

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -18,6 +19,8 @@ import (
 	"github.com/cohortd/cohort/e2e/memnet"
 	"github.com/cohortd/cohort/legion"
 )
+
+var logs = flag.Bool("logs", false, "print what the nodes log")
 
 const testSecret = "a secret of the tests, long enough"
 
@@ -56,7 +59,7 @@ func bubble(t *testing.T, f func(w *world)) {
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, log: slog.New(slog.DiscardHandler)}
-	if testing.Verbose() {
+	if *logs {
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
 	w.net.Delay(200*time.Microsecond, 300*time.Microsecond)

@@ -1,28 +1,27 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cohortd/cohort/api"
 	"github.com/cohortd/cohort/cluster"
+	"github.com/cohortd/cohort/daemons"
 )
 
 // devIni is what the three nodes of `cohort dev` run; the rest is given on their command lines.
@@ -31,184 +30,181 @@ import (
 var devIni string
 
 func devCommand() *cobra.Command {
-	return &cobra.Command{
+	var d dev
+	cmd := &cobra.Command{
 		Use: "dev", Short: "Three real nodes on this machine, with commands to try", Args: exactly(0),
 		Long: `Starts three node processes on 127.0.0.1 with temporary data, one request limit over all three and one
 daemon that only the lord runs. It prints what runs where and what to try, and follows the log.
 Ctrl-C stops all of it and leaves nothing behind.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &dev{out: cmd.OutOrStdout(), began: time.Now()}
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if d.self, err = os.Executable(); err != nil {
+				return err
+			}
+			d.screen = newScreen(cmd.OutOrStdout())
+			d.memcached, _ = exec.LookPath("memcached") // without it there is a stand-in
 			return d.run(cmd.Context())
 		},
 	}
+	cmd.Flags().DurationVar(&d.restartAfter, "restart-after", 15*time.Second, "how long a node that was killed stays away")
+	cmd.Flags().BoolVar(&d.debug, "log-debug", false, "follow why things happen too, not only what")
+	cmd.SetHelpTemplate(`{{.Long}}
+
+Usage:
+  {{.UseLine}}
+
+Flags:
+{{.LocalNonPersistentFlags.FlagUsages}}`)
+	return cmd
 }
 
 // dev is one run of `cohort dev`.
 type dev struct {
-	out   io.Writer
-	began time.Time
-	self  string // this binary
-	dir   string // everything it leaves on disk until it ends
-	cache string // memcached, or our own stand-in
-	nodes []*devNode
-
-	mu sync.Mutex // one line at a time on out
+	self         string // this binary
+	memcached    string // where it is, "" for our own stand-in
+	restartAfter time.Duration
+	debug        bool
+	screen       *screen
+	dir          string // everything it leaves on disk until it ends
+	nodes        []*devNode
 }
 
-// devNode is one of the three.
-type devNode struct {
-	name                string
-	valor               int
-	gossip, http, cache string // addresses
-	data                string
-	proc                *exec.Cmd
-}
-
-// restartAfter is how long a node that was killed stays away: long enough to watch the others go on.
-const restartAfter = 15 * time.Second
+// settleWithin is how long the three nodes may take to come together.
+const settleWithin = time.Minute
 
 func (d *dev) run(ctx context.Context) (err error) {
-	if d.self, err = os.Executable(); err != nil {
-		return err
-	}
+	began := time.Now()
+	// A second Ctrl-C must not end this process before the nodes: they would stay.
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, endSignals()...)
+	defer signal.Stop(again)
+
 	if d.dir, err = os.MkdirTemp("", "cohort-dev-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(d.dir)
-	if err := d.prepare(); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
+	block, err := d.prepare()
+	if err != nil {
 		return err
 	}
+	defer block.Close()
+	defer func() { err = errors.Join(err, d.sweep(ctx)) }()
+
+	ctx, end := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	defer func() {
+		end(nil)
+		d.waitPatiently(&wg, again)
+	}()
+	d.screen.say("three nodes start; what they keep is in %s\n", d.dir)
 	for _, n := range d.nodes {
-		wg.Go(func() { d.keep(ctx, n) })
+		wg.Go(func() {
+			if err := d.keep(ctx, n); err != nil {
+				end(err)
+			}
+		})
 	}
-	if err := waitFor(ctx, time.Minute, func() bool { return d.settled(ctx) }); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return errors.New("the three nodes did not come together within a minute; their log above says why")
+	if waitFor(ctx, settleWithin, func() bool { return d.settled(ctx) }) == nil {
+		d.screen.say("%s", d.welcome(ctx, time.Since(began)))
+		<-ctx.Done()
+	} else if ctx.Err() == nil {
+		return fmt.Errorf("the three nodes did not come together within %s; their log above says why", settleWithin)
 	}
-	d.welcome(ctx)
-	<-ctx.Done()
-	d.say("\nstopping: the lord hands over, daemons stop, the data is removed\n")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	d.screen.say("\nstopping: daemons, then nodes, then what they kept\n")
 	return nil
 }
 
-// prepare chooses ports and writes the files the nodes read.
-func (d *dev) prepare() error {
+// waitPatiently waits for the nodes to end. It is bounded by killWithin.
+func (d *dev) waitPatiently(wg *sync.WaitGroup, again <-chan os.Signal) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		wg.Wait()
+	}()
+	told := false
+	for {
+		select {
+		case <-gone:
+			return
+		case <-again:
+			if told { // the first one is what ends us
+				d.screen.say("still stopping; a node that takes longer than %s is killed\n", killWithin)
+			}
+			told = true
+		}
+	}
+}
+
+// prepare chooses ports and writes the files the nodes read. The ports are ours until block is closed.
+func (d *dev) prepare() (block io.Closer, err error) {
 	if err := os.Symlink(d.self, filepath.Join(d.dir, "cohort")); err != nil {
-		return err
+		return nil, err
 	}
 	for _, file := range []struct {
 		name, text string
 	}{{"dev.ini", devIni}, {"secret", cluster.NewSecret() + "\n"}} {
 		if err := os.WriteFile(filepath.Join(d.dir, file.name), []byte(file.text), 0o600); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	d.cache = found("memcached")
 	for i, valor := range []int{30, 20, 10} {
 		n := &devNode{name: fmt.Sprintf("n%d", i+1), valor: valor}
 		n.data = filepath.Join(d.dir, n.name)
-		var err error
-		for addr, want := range map[*string]int{&n.gossip: 7401 + i, &n.http: 8081 + i, &n.cache: 11311 + i} {
-			if *addr, err = freeAddr(want); err != nil {
-				return err
-			}
-		}
 		d.nodes = append(d.nodes, n)
 	}
-	return nil
+	return takePorts(d.nodes)
 }
 
-// freeAddr is the wanted port of 127.0.0.1 when nobody has it, else any other.
-func freeAddr(want int) (string, error) {
-	for _, port := range []int{want, 0} {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String(), nil
+// takePorts gives the nodes the first free ones of 7401 and on, 8081 and on, 11311 and on, or those ten
+// higher, and so on. Another `cohort dev` sees by a socket without a file that they are taken, before any
+// node listens.
+func takePorts(nodes []*devNode) (block io.Closer, err error) {
+	for shift := 0; shift < 1000; shift += 10 {
+		taken, err := net.Listen("unix", fmt.Sprintf("@cohort-dev-%d", 7401+shift))
+		if err != nil {
+			continue
 		}
+		free := true
+		for i, n := range nodes {
+			for addr, port := range map[*string]int{&n.gossip: 7401, &n.http: 8081, &n.cache: 11311} {
+				*addr = fmt.Sprintf("127.0.0.1:%d", port+shift+i)
+				free = free && isFree(*addr)
+			}
+		}
+		if free {
+			return taken, nil
+		}
+		taken.Close()
 	}
-	return "", errors.New("no free port on 127.0.0.1")
+	return nil, errors.New("no free ports on 127.0.0.1: 7401 to 8393, 8081 to 9073 and 11311 to 12303 were tried")
 }
 
-func (d *dev) arguments(n *devNode) []string {
-	var others []string
-	for _, o := range d.nodes {
-		others = append(others, o.gossip)
-	}
-	daemon := d.self + " dev-daemon"
-	if d.cache != "" {
-		host, port, _ := net.SplitHostPort(n.cache) // our own, well formed
-		daemon = fmt.Sprintf("%s -u nobody -l %s -p %s -m 16", d.cache, host, port)
-		if os.Geteuid() != 0 {
-			daemon = fmt.Sprintf("%s -l %s -p %s -m 16", d.cache, host, port)
-		}
-	}
-	return []string{
-		"run", filepath.Join(d.dir, "dev.ini"), "--log-json", "--node", n.name, "--data", n.data,
-		"--cluster", n.gossip, "--cluster-join", strings.Join(others, ","), "--cluster-secret-file", filepath.Join(d.dir, "secret"),
-		"--http-socket", n.http,
-		"--legion", fmt.Sprintf("dev %d bf-cbc:%s", n.valor, "dev-legion"), "--legion-attach-daemon", "dev " + daemon,
-	}
-}
-
-// keep runs one node, and starts it again when it was killed.
-func (d *dev) keep(ctx context.Context, n *devNode) {
-	for ctx.Err() == nil {
-		err := d.once(ctx, n)
-		if ctx.Err() != nil {
-			return
-		}
-		d.say("%s  ended (%v); it starts again in %s\n", paint(n.name), err, restartAfter)
-		select {
-		case <-time.After(restartAfter):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (d *dev) once(ctx context.Context, n *devNode) error {
-	cmd := exec.CommandContext(ctx, d.self, d.arguments(n)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	// A Ctrl-C of the terminal goes to the whole group. The nodes are to hear it from us, once.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	log, err := cmd.StderrPipe()
+func isFree(addr string) bool {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return false
 	}
-	if err := cmd.Start(); err != nil {
-		return err
+	defer l.Close()
+	p, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
 	}
-	d.mu.Lock()
-	n.proc = cmd
-	d.mu.Unlock()
-	lines := bufio.NewScanner(log)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if text := readable(lines.Bytes()); text != "" {
-			d.say("%s  %s\n", paint(n.name), text)
-		}
-	}
-	_, _ = io.Copy(io.Discard, log) // a line too long to show must not block the node
-	return cmd.Wait()
+	p.Close()
+	return true
 }
 
 // settled says that every node knows all three, the lord and its daemon run, and the limit can be asked.
 func (d *dev) settled(ctx context.Context) bool {
-	daemon := false
+	running := false
 	for _, n := range d.nodes {
-		s, err := api.NewClient(n.data).Status(ctx)
-		if err != nil || len(s.Members) != len(d.nodes) || len(leaderless(s)) > 0 || len(s.Caches) == 0 {
+		s, err := n.status(ctx)
+		if err != nil || len(s.Members) != len(d.nodes) || len(leaderless(s))+len(lordless(s)) > 0 || len(s.Caches) == 0 {
 			return false
 		}
 		for _, one := range s.Daemons {
-			daemon = daemon || one.State == "running"
+			running = running || one.State == daemons.Running.String()
 		}
 		conn, err := net.DialTimeout("tcp", n.http, time.Second)
 		if err != nil {
@@ -216,93 +212,125 @@ func (d *dev) settled(ctx context.Context) bool {
 		}
 		conn.Close()
 	}
-	return daemon
+	return running
 }
 
-func (d *dev) welcome(ctx context.Context) {
+// waitFor asks until ok, ctx ends, or the time is up.
+func waitFor(ctx context.Context, most time.Duration, ok func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// welcome is what a newcomer reads: what runs where, and what to try. Every command is one line, indented
+// by six, that works as it stands.
+func (d *dev) welcome(ctx context.Context, took time.Duration) string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "\nthree nodes are ready after %.1f s; everything they keep is in %s until you press Ctrl-C\n\n", time.Since(d.began).Seconds(), d.dir)
-	fmt.Fprintf(&b, "  %-5s %-6s %-17s %-24s %-8s %s\n", "NODE", "VALOR", "CLUSTER", "HTTP", "PID", "")
-	lord := d.nodes[0]
+	fmt.Fprintf(&b, "\nready after %.1f s. Ctrl-C stops all of it and leaves nothing behind.\n\n", took.Seconds())
+	fmt.Fprintf(&b, "  %-6s%-8s%-18s%-26s%-8s\n", "NODE", "VALOR", "CLUSTER", "HTTP", "PID")
+	lord, other := d.nodes[0], d.nodes[len(d.nodes)-1]
+	daemon, ports := "", []string{}
 	for _, n := range d.nodes {
 		note := ""
-		if s, err := api.NewClient(n.data).Status(ctx); err == nil && len(s.Legions) > 0 && s.Legions[0].IsLord {
-			lord, note = n, "lord: runs "
+		if s, err := n.status(ctx); err == nil && len(s.Legions) > 0 && s.Legions[0].IsLord {
+			lord, note = n, "lord"
 			for _, one := range s.Daemons {
-				note += fmt.Sprintf("%s (pid %d)", one.Name, one.PID)
+				daemon = one.Name
+				note += fmt.Sprintf(", runs %s (pid %d)", one.Name, one.PID)
 			}
 		}
-		d.mu.Lock()
-		fmt.Fprintf(&b, "  %-5s %-6d %-17s %-24s %-8d %s\n", n.name, n.valor, n.gossip, "http://"+n.http, n.proc.Process.Pid, note)
-		d.mu.Unlock()
+		row := fmt.Sprintf("  %-6s%-8d%-18s%-26s%-8d%s", n.name, n.valor, n.gossip, "http://"+n.http, n.pid(), note)
+		fmt.Fprintln(&b, strings.TrimRight(row, " "))
+		_, port, _ := net.SplitHostPort(n.http) // our own, well formed
+		ports = append(ports, port)
 	}
-	if d.cache == "" {
-		fmt.Fprintf(&b, "\n  memcached is not installed, so the lord runs a small daemon of cohort's own instead\n")
+	if lord == other {
+		other = d.nodes[0]
 	}
-	var urls []string
-	for _, n := range d.nodes {
-		urls = append(urls, "http://"+n.http+"/")
+	if d.memcached == "" {
+		fmt.Fprintf(&b, "\n  memcached is not installed: the lord runs a small daemon of cohort's own in its place\n")
 	}
-	var other *devNode
-	for _, n := range d.nodes {
-		if n != lord {
-			other = n
-		}
-	}
-	cohort := filepath.Join(d.dir, "cohort")
+	cohort := quoted(filepath.Join(d.dir, "cohort"))
 	fmt.Fprintf(&b, `
-try, in another terminal:
-  flood the limit (10 in 30 s for each address, over all three nodes):
-      for i in 1 2 3 4 5; do for url in %s; do curl -s -o /dev/null -w '%%{http_code} ' $url; done; done; echo
-  kill the lord, and see its daemon move (the node comes back after %s, and rules again 10 s later):
-      kill -9 %d
-  ask:
+Try, in another terminal:
+
+  Flood the limit: 15 requests over the three nodes. 10 pass, then 503, for 30 s.
+      curl -s -o /dev/null -w '%%{http_code} ' 'http://127.0.0.1:{%s}/[1-5]'
+
+  Look, from any node:
       %s status --data %s
+
+  Count, exact over all nodes:
       %s cache inc visits --data %s
-  hand over by hand:
+
+  Hand over in peace: another node runs %s. After the second command %s takes it back in 10 s.
       %s drain --data %s
+      %s drain --off --data %s
 
-`, strings.Join(urls, " "), restartAfter, lord.proc.Process.Pid, cohort, other.data, cohort, other.data, cohort, lord.data)
-	d.say("%s", b.String())
+  Kill the lord: another node runs %s within two seconds. %s comes back after %s, and rules 10 s later.
+      kill -9 %d
+
+The log goes on here:
+
+`, strings.Join(ports, ","), cohort, quoted(other.data), cohort, quoted(other.data),
+		daemon, lord.name, cohort, quoted(lord.data), cohort, quoted(lord.data),
+		daemon, lord.name, d.restartAfter, lord.pid())
+	return b.String()
 }
 
-func (d *dev) say(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	fmt.Fprintf(d.out, format, args...)
+// sweep ends what nodes that were killed left running, which may take a moment longer than they.
+func (d *dev) sweep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWithin)
+	defer cancel()
+	var errs []error
+	for _, n := range d.nodes {
+		_, err := daemons.Sweep(ctx, filepath.Join(n.data, "guardians"), d.self, slog.New(slog.DiscardHandler))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
-// readable turns a line of a node's log into one for people: time, message, facts.
-func readable(line []byte) string {
-	var rec map[string]any
-	if json.Unmarshal(line, &rec) != nil {
-		return string(line)
+// quoted is a word as a shell reads it.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:,@", r)
 	}
-	at, _ := time.Parse(time.RFC3339Nano, fmt.Sprint(rec["time"])) // shown as 00:00:00 when it is not there
-	text := fmt.Sprintf("%s %v", at.Format("15:04:05.000"), rec["msg"])
-	if level := rec["level"]; level != "INFO" {
-		text = fmt.Sprintf("%s %v %v", at.Format("15:04:05.000"), level, rec["msg"])
+	if word != "" && strings.TrimLeftFunc(word, plain) == "" {
+		return word
 	}
-	if rec["msg"] == "daemon output" {
-		return fmt.Sprintf("%s %v: %v", at.Format("15:04:05.000"), rec["daemon"], rec["line"])
-	}
-	var keys []string
-	for k := range rec {
-		if k != "time" && k != "level" && k != "msg" && k != "node" {
-			keys = append(keys, k)
-		}
-	}
-	sort.Strings(keys)
-	for _, k := range keys {
-		text += fmt.Sprintf("  %s=%v", k, rec[k])
-	}
-	return text
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// paint gives each node its colour, where out may show colours.
-func paint(name string) string {
-	if info, err := os.Stdout.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 || os.Getenv("NO_COLOR") != "" {
-		return name
+// devDaemonCommand is the lord's daemon of `cohort dev` where memcached is not installed: it says that it
+// lives, and does nothing else.
+func devDaemonCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "dev-daemon", Hidden: true, Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			tick := time.NewTicker(time.Minute)
+			defer tick.Stop()
+			for {
+				fmt.Fprintf(cmd.OutOrStdout(), "a stand-in for memcached: legion %s, node %s, epoch %s\n",
+					os.Getenv("COHORT_LEGION"), os.Getenv("COHORT_NODE"), os.Getenv("COHORT_EPOCH"))
+				select {
+				case <-tick.C:
+				case <-cmd.Context().Done():
+					return nil
+				}
+			}
+		},
 	}
-	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", 31+int(name[len(name)-1]-'0'), name)
+}
+
+func (n *devNode) status(ctx context.Context) (api.Status, error) {
+	return api.NewClient(n.data).Status(ctx)
 }

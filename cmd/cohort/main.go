@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,25 +33,43 @@ func main() {
 }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
 	go func() { // a second signal ends the process at once, as a shell user expects
 		<-ctx.Done()
 		stop()
 	}()
 	root := commands()
-	root.SetArgs(args)
+	root.SetArgs(numbersLast(root, args))
 	err := root.ExecuteContext(ctx)
-	if err != nil && err.Error() != "" {
-		fmt.Fprintln(os.Stderr, "cohort:", err)
-	}
+	tell(os.Stderr, err)
 	return exitCode(err)
+}
+
+// endSignals are what asks this process to end. A closed terminal does too, unless nohup has it ignored.
+func endSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // usageError is a mistake in the arguments or in the configuration.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+func tell(w io.Writer, err error) {
+	var wrong mistakes
+	switch {
+	case err == nil || err.Error() == "":
+	case errors.As(err, &wrong): // each line begins with its place, where editors look for it
+		fmt.Fprintln(w, wrong)
+	default:
+		fmt.Fprintln(w, "cohort:", err)
+	}
+}
 
 func exitCode(err error) int {
 	var usage usageError
@@ -59,63 +80,77 @@ func exitCode(err error) int {
 	case errors.As(err, &usage):
 		return 2
 	case errors.As(err, &failed):
-		switch failed.Kind {
-		case api.BadRequest:
-			return 2
-		case api.Unreachable:
-			return 3
-		case api.NoQuorum:
-			return 4
-		}
+		return failed.Kind.ExitCode()
+	default:
+		return 1
 	}
-	return 1
 }
 
-// client is what the verbs that ask a node have in common.
-type client struct {
-	data string
-	json bool
-}
+// The groups that --help shows the verbs in.
+const (
+	groupRun    = "run"
+	groupLook   = "look"
+	groupChange = "change"
+	groupOther  = "other"
+)
 
 func commands() *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:   "cohort",
 		Short: "One lord, one limit, one gateway over a few machines",
 		Long: `cohort elects one lord among a few machines to run what must run exactly once, gives one
 cluster-wide answer to "may this request pass?", and is a programmable gateway in front of both.
 
-Start here:  cohort dev          three nodes on this machine, with commands to try
-Then:        cohort run FILE.ini one node, as you would run it on each machine`,
+Start here:  cohort dev             three nodes on this machine, with commands to try
+Then:        cohort run FILE.ini    one node, as you would run it on each machine`,
 		SilenceUsage: true, SilenceErrors: true,
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	})
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: %s --help lists what there is", err, cmd.CommandPath())}
+	})
 	c := &client{}
-	root.PersistentFlags().StringVar(&c.data, "data", "", "data directory of the node to ask (default: the only one under ./cohort-data, or $COHORT_DATA)")
+	root.PersistentFlags().StringVar(&c.data, "data", "", "data `directory` of the node to ask (default: $COHORT_DATA, or the only one under ./cohort-data)")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
-	root.AddCommand(
-		devCommand(), runCommand(), checkCommand(), optionsCommand(), secretCommand(c),
-		c.statusCommand(), c.membersCommand(), c.legionCommand(), c.daemonsCommand(), c.cacheCommand(),
-		c.drainCommand(), c.stepDownCommand(), versionCommand(c), dummyCommand(),
+	_ = root.MarkPersistentFlagDirname("data") // fails for unknown flags only
+
+	root.AddGroup(
+		&cobra.Group{ID: groupRun, Title: "Run a node:"}, &cobra.Group{ID: groupLook, Title: "Look:"},
+		&cobra.Group{ID: groupChange, Title: "Change:"}, &cobra.Group{ID: groupOther, Title: "Other:"},
 	)
+	add := func(id string, verbs ...*cobra.Command) {
+		for _, v := range verbs {
+			v.GroupID = id
+			root.AddCommand(v)
+		}
+	}
+	add(groupRun, devCommand(), runCommand(), checkCommand(c))
+	add(groupLook, c.statusCommand(), c.membersCommand(), c.legionCommand(), c.daemonsCommand())
+	add(groupChange, c.cacheCommand(), c.drainCommand(), c.stepDownCommand())
+	add(groupOther, optionsCommand(), secretCommand(c), versionCommand(c))
+	root.AddCommand(devDaemonCommand())
+	root.SetHelpCommandGroupID(groupOther)
+	root.SetCompletionCommandGroupID(groupOther)
 	return root
+}
+
+func versionCommand(c *client) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "The version of this binary", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := map[string]string{"version": versionText(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			return c.show(cmd, v, func(w io.Writer) { fmt.Fprintf(w, "cohort %s (%s, %s)\n", v["version"], v["go"], v["platform"]) })
+		},
+	}
 }
 
 func versionText() string {
 	if version != "" {
 		return version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}
-	return "dev"
-}
-
-// exactly is cobra.ExactArgs with our exit code and a message that shows the form.
-func exactly(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usageError{fmt.Errorf("%s takes %d argument(s), got %d: %s", cmd.Name(), n, len(args), cmd.UseLine())}
-		}
-		return nil
-	}
+	return "devel"
 }

@@ -1,0 +1,145 @@
+package node
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// lead makes a node lead a group.
+func (w *world) lead(group string, to *box) {
+	w.t.Helper()
+	w.eventually(20*time.Second, to.name+" leads the "+group+" group", func() bool {
+		led := w.leader(group)
+		if led == nil || led == to {
+			return led == to
+		}
+		g := led.running().control
+		if group == "cache" {
+			g = led.running().cache
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = g.TransferTo(ctx, to.id) // tried again
+		return false
+	})
+}
+
+func TestNobodyRulesWithoutAnnouncements(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.legion.Quorum = 2
+		for i := range 3 {
+			w.add(i + 1)
+		}
+		w.dropAnnouncements(true)
+		for _, b := range w.boxes[1:] {
+			b.start()
+		}
+		w.eventually(20*time.Second, "the control group has a leader", func() bool { return w.leader("control") != nil })
+		w.wantNobody(time.Minute, w.boxes[1:]...)
+		w.mustInc(w.boxes[1], "healthy")
+		for _, b := range w.boxes[1:] {
+			if e := b.epoch(); e != 0 {
+				w.t.Errorf("%s knows of a grant, epoch %d, want none", b.name, e)
+			}
+		}
+
+		w.dropAnnouncements(false)
+		w.wantLord(5*time.Second, w.boxes[3])
+
+		w.dropAnnouncements(true)
+		w.eventually(15*time.Second, "the lord that nobody votes for any more stops", func() bool { return !w.boxes[3].isLord() })
+		w.wantNobody(time.Minute, w.boxes[1:]...)
+		w.mustInc(w.boxes[1], "healthy")
+	})
+}
+
+func TestAChangedValorMovesTheLord(t *testing.T) {
+	for name, delay := range map[string]time.Duration{"at once": 0, "after the preempt delay": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.legion.PreemptDelay = delay
+				all := w.ready(3)
+				first := all[2].epoch()
+				time.Sleep(20 * time.Second)
+				all[0].blue().SetValor(100)
+				changed := time.Now()
+				// n1 has been eligible for long: only its valor is new.
+				w.wantLord(delay+2*time.Second, all[0])
+				took := time.Since(changed)
+				w.t.Logf("moved after %v", took)
+				if e := all[0].epoch(); e <= first {
+					w.t.Errorf("epoch %d after %d, want a greater one", e, first)
+				}
+				w.wantSteady(20*time.Second, all[0])
+			})
+		})
+	}
+}
+
+func TestAnotherLegionSecretNeverRulesNorVotes(t *testing.T) {
+	for name, leads := range map[string]bool{"as the raft leader": true, "as a follower": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.legion.Quorum = 2
+				w.add(1)
+				w.add(2)
+				stranger := w.add(3, legionSecret("another secret"))
+				for _, b := range w.boxes[1:] {
+					b.start()
+				}
+				w.eventually(20*time.Second, "the control group has a leader", func() bool { return w.leader("control") != nil })
+				if leads {
+					w.lead("control", stranger)
+				}
+				w.wantLord(10*time.Second, w.boxes[2])
+				if v := w.boxes[2].blue().View(); v.Votes != 2 {
+					w.t.Errorf("the lord has %d votes, want 2: its own and n1's", v.Votes)
+				}
+				w.wantSteady(30*time.Second, w.boxes[2])
+
+				// Without n1 one vote is left, of two that are needed; the stranger's does not count.
+				w.boxes[1].stop()
+				w.eventually(15*time.Second, "the lord without a quorum stops", func() bool { return !w.boxes[2].isLord() })
+				w.wantNobody(time.Minute, w.boxes[2], stranger)
+			})
+		})
+	}
+}
+
+func TestAnArbiterVotesAndNeverRules(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.legion.Quorum = 2
+		arbiter := w.add(1, valor(0))
+		candidate := w.add(2)
+		w.add(3, valor(0))
+		for _, b := range w.boxes[1:] {
+			b.start()
+		}
+		w.wantLord(20*time.Second, candidate)
+		w.boxes[3].crash()
+		time.Sleep(20 * time.Second)
+		if !candidate.isLord() || candidate.blue().View().Votes != 2 {
+			w.t.Errorf("n2 does not rule on with the arbiter's vote\n%s", w.state())
+		}
+		w.net.Heal()
+		w.boxes[3].start()
+		time.Sleep(10 * time.Second)
+		candidate.crash()
+		w.wantNobody(time.Minute, arbiter, w.boxes[3])
+		w.mustInc(arbiter, "healthy")
+	})
+}
+
+func TestNobodyRulesBelowTheQuorum(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.legion.Quorum = 3
+		all := w.ready(3)
+		all[0].crash()
+		w.eventually(20*time.Second, "the lord without a quorum stops", func() bool { return !all[2].isLord() })
+		w.wantNobody(time.Minute, all[1:]...)
+		w.net.Heal()
+		all[0].start()
+		w.wantLord(20*time.Second, all[2])
+	})
+}
