@@ -58,10 +58,8 @@ func (l *lane) do(ctx context.Context, o []byte) (op.Result, error) {
 	select {
 	case <-b.done:
 	case <-ctx.Done():
-		sent := l.q.leave(b, i)
-		select {
-		case <-b.done: // both at once: what is known is worth more
-		default:
+		sent := l.q.leave(b, i) && l.client != "" // a read leaves nothing behind
+		if !b.answered() {
 			return op.Result{}, l.g.gaveUp(ctx.Err(), sent)
 		}
 	}
@@ -82,7 +80,7 @@ func (g *Group) gaveUp(err error, sent bool) error {
 	case lost:
 		return fmt.Errorf("%w: %w", ErrNoLeader, err)
 	}
-	return fmt.Errorf("cachefsm: not sent: %w", err)
+	return fmt.Errorf("cachefsm: not answered: %w", err)
 }
 
 func (l *lane) run(ctx context.Context) {

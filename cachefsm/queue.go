@@ -42,6 +42,16 @@ func (b *batch) finish(results []op.Result, err error) {
 	close(b.done)
 }
 
+// answered says that the results are there, at whatever moment the question comes.
+func (b *batch) answered() bool {
+	select {
+	case <-b.done:
+		return b.err == nil
+	default:
+		return false
+	}
+}
+
 // frame is a chunk that came from another node and is appended as it is.
 type frame struct {
 	chunk  []byte

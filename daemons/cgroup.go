@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // leaf is a cgroup v2 directory that holds what one guardian has started, and not the guardian; empty: there is none.
@@ -121,7 +124,13 @@ func (l leaf) remove() error {
 			err = errors.Join(err, leaf(filepath.Join(string(l), e.Name())).remove())
 		}
 	}
-	if err := errors.Join(err, os.Remove(string(l))); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// Newer kernels take a dead process out of its cgroup a moment after they report its death.
+	removed := os.Remove(string(l))
+	for tries := 0; errors.Is(removed, unix.EBUSY) && tries < 50; tries++ {
+		time.Sleep(2 * time.Millisecond)
+		removed = os.Remove(string(l))
+	}
+	if err := errors.Join(err, removed); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove cgroup: %w", err)
 	}
 	return nil

@@ -29,7 +29,7 @@ func TestWhenTheLordGoesTheNextBestRules(t *testing.T) {
 		within time.Duration
 		befall func(old *box)
 	}{
-		"its process is killed":  {2 * time.Second, (*box).kill},
+		"its process is killed":  {500 * time.Millisecond, (*box).kill},
 		"its machine is lost":    {elsewhere(), (*box).crash},
 		"it is stopped in order": {time.Second, func(b *box) { go b.stop() }},
 	} {

@@ -20,10 +20,13 @@ import (
 const foundingFile = "founding.json"
 
 // newClusters makes a new cluster out of nodes that have none, once enough of them see each other, and
-// keeps what this node tells the others of its own state true. A cluster that exists is never begun again:
-// the data directory decides.
+// tells the others how far this node is with it, until it is in one. A cluster that exists is never begun
+// again: the data directory decides.
 func (n *Node) newClusters(ctx context.Context, ready func()) error {
 	ready()
+	if err := n.finishFounding(); err != nil {
+		return err
+	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -31,8 +34,13 @@ func (n *Node) newClusters(ctx context.Context, ready func()) error {
 		if n.cluster != nil {
 			changed = n.cluster.Changed()
 		}
-		if err := n.foundOrJoin(ctx); err != nil && ctx.Err() == nil {
+		settled, err := n.foundOrJoin(ctx)
+		if err != nil && ctx.Err() == nil {
 			return err
+		}
+		if settled {
+			<-ctx.Done()
+			return nil
 		}
 		select {
 		case <-changed:
@@ -43,19 +51,18 @@ func (n *Node) newClusters(ctx context.Context, ready func()) error {
 	}
 }
 
-func (n *Node) foundOrJoin(ctx context.Context) error {
-	if err := n.finishFounding(); err != nil {
-		return err
-	}
+// foundOrJoin takes one step. It says true once this node is in a cluster and the others know.
+func (n *Node) foundOrJoin(ctx context.Context) (settled bool, err error) {
 	if err := n.identify(ctx); err != nil {
-		return err
+		return false, err
 	}
 	fresh := n.fresh()
+	settled = !fresh && n.id.ClusterID != ""
 	if n.cluster == nil {
 		if fresh {
-			return n.found([]string{n.id.ID})
+			return false, n.found([]string{n.id.ID})
 		}
-		return nil
+		return settled, nil
 	}
 	self, all := n.candidates(fresh)
 	if m := n.cluster.Self().Meta; m.Fresh != fresh || m.ClusterID != n.id.ClusterID || m.Sees != self.Sees {
@@ -63,9 +70,9 @@ func (n *Node) foundOrJoin(ctx context.Context) error {
 	}
 	if voters, ok := cachefsm.ShouldBootstrap(self, all, n.cfg.Cluster.Expect); ok {
 		n.log.Info("founding the cluster", "voters", n.names(voters))
-		return n.found(voters)
+		return false, n.found(voters)
 	}
-	return nil
+	return settled, nil
 }
 
 // fresh says that this node is in no cluster: it has no log and nobody has counted it in.
@@ -124,23 +131,37 @@ func (n *Node) found(voters []string) error {
 	return n.bootstrapGroups(voters)
 }
 
-// finishFounding does what a founder that was interrupted had left to do.
+// finishFounding does what a founder that was interrupted had left to do, unless the others have begun
+// without it: then it joins them like anybody else.
 func (n *Node) finishFounding() error {
 	if n.deps.Memory {
 		return nil
 	}
-	b, err := os.ReadFile(filepath.Join(n.cfg.Data, foundingFile))
+	path := filepath.Join(n.cfg.Data, foundingFile)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	if n.id.ClusterID == "" && !n.control.HasState() && n.othersHaveCluster() {
+		return os.Remove(path)
+	}
 	var voters []string
 	if err := json.Unmarshal(b, &voters); err != nil {
 		return fmt.Errorf("read %s: %w", foundingFile, err)
 	}
 	return n.bootstrapGroups(voters)
+}
+
+func (n *Node) othersHaveCluster() bool {
+	for id, m := range n.alive() {
+		if id != n.id.ID && m.Meta.ClusterID != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Node) bootstrapGroups(voters []string) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -95,6 +96,9 @@ func (n *Node) HTTP() []string {
 	return out
 }
 
+// Handler answers requests as the gateway does, by the rules. It needs Run to be running.
+func (n *Node) Handler() http.Handler { return n.router }
+
 // Run runs the node until ctx ends, and hands over what it leads before it returns. up is called once
 // everything has started; it does not wait for a quorum.
 func (n *Node) Run(ctx context.Context, up func()) error {
@@ -166,7 +170,7 @@ func (n *Node) close() {
 // before its lease is given back, and the lease before the node says farewell.
 func (n *Node) parts() []part {
 	var parts []part
-	if n.deps.Guard == nil { // else no guardian process was ever started here
+	if n.deps.Guard == nil && !n.deps.Memory { // else no guardian process was ever noted here
 		parts = append(parts, part{"sweep", n.sweep})
 	}
 	if n.deps.Network == nil {

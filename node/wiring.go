@@ -123,6 +123,7 @@ func (p legionPeers) Peers() []legion.Peer {
 	for id, m := range n.alive() {
 		out = append(out, legion.Peer{ID: id, Name: m.Name, Boot: m.Boot, Alive: true, Voter: slices.Contains(voters, id)})
 	}
+	slices.SortFunc(out, func(a, b legion.Peer) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
