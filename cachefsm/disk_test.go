@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -212,5 +213,42 @@ func TestDirectoryInUse(t *testing.T) {
 	}
 	if err := g.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// After one failed write nothing is written any more, even if the disk has room again: what it holds is in doubt.
+func TestDiskStaysFailed(t *testing.T) {
+	entry := []*raft.Log{{Index: 1, Data: []byte("x")}}
+	for name, write := range map[string]func(*disk) error{
+		"log":  func(d *disk) error { return d.StoreLogs(entry) },
+		"cut":  func(d *disk) error { return d.DeleteRange(1, 1) },
+		"vote": func(d *disk) error { return d.Set([]byte("vote"), []byte("n1")) },
+	} {
+		d, err := openDisk("", false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := &fullDisk{LogStore: d.logs, StableStore: d.stable}
+		d.logs, d.stable, d.log = full, full, slog.New(slog.DiscardHandler)
+		if err := write(d); err != nil {
+			t.Errorf("%s: write to a good disk = %v", name, err)
+		}
+		d.armed.Store(true)
+		full.log.Store(true)
+		if err := d.StoreLogs(entry); !errors.Is(err, errFull) || !d.isFailed() {
+			t.Errorf("%s: write to a full disk = %v, failed = %v", name, err, d.isFailed())
+		}
+		full.log.Store(false)
+		if err := write(d); !errors.Is(err, errFull) {
+			t.Errorf("%s: write after a failed one = %v, want the first error", name, err)
+		}
+		stored := make(chan bool, 1)
+		go func() {
+			defer close(stored)
+			stored <- d.SetUint64([]byte("term"), 9) == nil
+		}()
+		if <-stored {
+			t.Errorf("%s: a term was stored after a failed write", name)
+		}
 	}
 }

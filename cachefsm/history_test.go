@@ -131,7 +131,7 @@ func ask(t *testing.T, m *member, in asked, fresh bool) (out told, happened bool
 }
 
 func TestHistoriesAreLinearizable(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			var h []porcupine.Operation
 			synctest.Test(t, func(t *testing.T) { h = history(t, seed, false) })
@@ -144,7 +144,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 
 // A checker that finds nothing proves nothing: with local reads there must be stale ones among the same histories.
 func TestCheckerFindsStaleReads(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(40) {
 		var h []porcupine.Operation
 		synctest.Test(t, func(t *testing.T) { h = history(t, seed, true) })
 		if porcupine.CheckOperationsTimeout(register, h, time.Minute) == porcupine.Illegal {

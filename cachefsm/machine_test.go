@@ -275,3 +275,15 @@ func TestConfigCheck(t *testing.T) {
 		t.Error("Check accepts timeouts of 1 ms and 1 h")
 	}
 }
+
+func TestStampsNeverGoBack(t *testing.T) {
+	m := newCacheMachine()
+	m.apply(2, time.Minute, chunkOf("a", 1, cache.Math("c", "k", cache.Inc, 1, 10*time.Second)))
+	m.apply(3, time.Second, chunkOf("a", 2, cache.Math("c", "other", cache.Inc, 1, 10*time.Second)))
+	if m.at != time.Minute {
+		t.Errorf("after stamps of 1m and 1s the time is %v", m.at)
+	}
+	if r := m.read(cache.Get("c", "other")); r.Left != 10*time.Second {
+		t.Errorf("an item made under the older stamp lives for %v, want 10s", r.Left)
+	}
+}

@@ -3,6 +3,7 @@ package cachefsm
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,12 +57,13 @@ func TestExpiryIsTheSameEverywhere(t *testing.T) {
 		same := map[string]int{}
 		for _, m := range r.nodes {
 			m.g.machine.mu.RLock()
-			list := fmt.Sprint(m.g.machine.at)
+			var list strings.Builder
+			fmt.Fprint(&list, m.g.machine.at)
 			for i := range 50 {
-				list += fmt.Sprint(" ", i, m.tab.Read(cache.Exists("c", fmt.Sprint(i))).Code == op.OK)
+				fmt.Fprint(&list, " ", i, m.tab.Read(cache.Exists("c", fmt.Sprint(i))).Code == op.OK)
 			}
 			m.g.machine.mu.RUnlock()
-			same[list]++
+			same[list.String()]++
 		}
 		if len(same) != 1 {
 			t.Errorf("the nodes see %d different states: %v", len(same), same)

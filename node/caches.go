@@ -253,10 +253,10 @@ func apiError(err error) error {
 	switch {
 	case errors.As(err, &done):
 		return done
+	case errors.Is(err, cachefsm.ErrUnknown): // first: an error can be both
+		return &api.Error{Kind: api.NoQuorum, Text: "the quorum was lost while this was under way: it may or may not have happened"}
 	case errors.Is(err, cachefsm.ErrNoLeader), errors.Is(err, context.DeadlineExceeded):
 		return &api.Error{Kind: api.NoQuorum, Text: "no quorum: more than half of the voters must run and reach each other (cohort members shows them)"}
-	case errors.Is(err, cachefsm.ErrUnknown):
-		return &api.Error{Kind: api.NoQuorum, Text: "the leader was lost while this was under way: it may or may not have happened"}
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cohortd/cohort/cachefsm/cache"
+	"github.com/cohortd/cohort/clock"
 	"github.com/cohortd/cohort/cluster"
 	"github.com/cohortd/cohort/config"
 	"github.com/cohortd/cohort/e2e/memnet"
@@ -119,6 +120,7 @@ type box struct {
 	counter uint32
 	clock   *memnet.Clock
 	host    *memnet.Host
+	gate    *gate
 
 	mu    sync.Mutex
 	node  *Node // nil: off, or its process is dead
@@ -209,8 +211,9 @@ func (b *box) start() {
 	cfg := *b.cfg
 	cfg.Cluster.Bind, cfg.Cluster.Join = b.ip+":7400", b.w.joinList()
 	b.guard = &guard{b: b}
+	b.gate = &gate{Clock: b.clock}
 	deps := Deps{
-		Log: b.w.log, Network: b.host, Clock: b.clock, Keys: testKeys(), Guard: b.guard, Memory: cfg.Data == "",
+		Log: b.w.log, Network: b.host, Clock: b.gate, Keys: testKeys(), Guard: b.guard, Memory: cfg.Data == "",
 	}
 	if deps.Memory {
 		deps.ID = cluster.NewIdentity(b.id, b.counter)
@@ -277,6 +280,45 @@ func (b *box) died() *Node {
 	return n
 }
 
+// gate is a machine's clock as its node reads it. While the node is paused its reading does not return: what
+// decides about leases reads the clock after everything else.
+type gate struct {
+	*memnet.Clock
+	mu   sync.Mutex
+	shut chan struct{} // nil: open
+}
+
+func (g *gate) Now() clock.Reading {
+	if shut := g.isShut(); shut != nil {
+		<-shut
+	}
+	return g.Clock.Now()
+}
+
+func (g *gate) isShut() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}
+
+// pause stops whatever in the node counts time. Its guardians go on.
+func (b *box) pause() {
+	b.gate.mu.Lock()
+	defer b.gate.mu.Unlock()
+	if b.gate.shut == nil {
+		b.gate.shut = make(chan struct{})
+	}
+}
+
+func (b *box) resume() {
+	b.gate.mu.Lock()
+	defer b.gate.mu.Unlock()
+	if b.gate.shut != nil {
+		close(b.gate.shut)
+		b.gate.shut = nil
+	}
+}
+
 // stop ends a node in good order.
 func (b *box) stop() {
 	if b.running() == nil {
@@ -340,9 +382,10 @@ func (b *box) blue() *legion.Legion {
 	return nil
 }
 
+// isLord is what the node says of itself; a paused one says nothing.
 func (b *box) isLord() bool {
 	l := b.blue()
-	return l != nil && l.IsLord()
+	return l != nil && b.gate.isShut() == nil && l.IsLord()
 }
 
 // epoch is the newest the machine knows.

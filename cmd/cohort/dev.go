@@ -236,7 +236,7 @@ func waitFor(ctx context.Context, most time.Duration, ok func() bool) error {
 func (d *dev) welcome(ctx context.Context, took time.Duration) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "\nready after %.1f s. Ctrl-C stops all of it and leaves nothing behind.\n\n", took.Seconds())
-	fmt.Fprintf(&b, "  %-6s%-8s%-18s%-26s%-8s\n", "NODE", "VALOR", "CLUSTER", "HTTP", "PID")
+	fmt.Fprintf(&b, "  %-6s%-8s%-18s%-26s%s\n", "NODE", "VALOR", "CLUSTER", "HTTP", "PID")
 	lord, other := d.nodes[0], d.nodes[len(d.nodes)-1]
 	daemon, ports := "", []string{}
 	for _, n := range d.nodes {

@@ -75,8 +75,13 @@ func (d *dev) keep(ctx context.Context, n *devNode) error {
 		}
 		var exit *exec.ExitError
 		killed := errors.As(err, &exit) && !exit.Exited()
-		if !killed && (!ready || exit != nil && exit.ExitCode() == 2) {
-			return fmt.Errorf("node %s does not start: %s: %s", n.name, how(err), said)
+		failure := fmt.Errorf("node %s does not start: %s: %s", n.name, how(err), said)
+		switch {
+		case killed: // again
+		case exit != nil && exit.ExitCode() == 2:
+			return usageError{failure}
+		case !ready:
+			return failure
 		}
 		d.screen.say("%s ended (%v); it starts again in %s\n", d.screen.paint(n.name), how(err), d.restartAfter)
 		select {
