@@ -72,7 +72,7 @@ type Legion struct {
 	Name     string         `json:"name"`
 	Lord     string         `json:"lord"`         // node name, empty when nobody rules
 	Epoch    uint64         `json:"epoch"`        // of the last lordship: it only grows, so it can fence
-	Phase    string         `json:"phase"`        // of the lease: vacant, offered, held, ...
+	Phase    string         `json:"phase"`        // of the lease: vacant, offered, held, releasing, revoked
 	IsLord   bool           `json:"is_lord"`      // this node, now
 	ValidFor time.Duration  `json:"valid_for_ns"` // 0 unless this node is lord
 	Votes    int            `json:"votes"`        // for the best member, as this node counts
@@ -97,7 +97,7 @@ type Daemon struct {
 	Legion   string    `json:"legion,omitempty"` // of the lord that runs it
 	Epoch    uint64    `json:"epoch,omitempty"`  // of its lordship
 	Command  string    `json:"command"`
-	State    string    `json:"state"` // starting, running, stopping, ...
+	State    string    `json:"state"` // waiting, backoff, starting, running, stopping, stopped, failed
 	PID      int       `json:"pid,omitempty"`
 	Since    time.Time `json:"since"` // when it came into this state
 	Restarts int       `json:"restarts"`

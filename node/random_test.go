@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -44,9 +45,10 @@ func newSchedule(w *world, seed uint64) *schedule {
 func (s *schedule) run() {
 	n := 3 + 2*s.rng.IntN(2)
 	s.net.Seed(s.rng.Uint64())
+	s.pace = 200 * time.Millisecond
 	s.expect, s.legion.Quorum = n, 1+s.rng.IntN(2)
 	s.all = s.ready(n, withDisk, func(b *box) {
-		b.clock.SetRate(0.99 + 0.02*s.rng.Float64())
+		b.clock.rate = 0.99 + 0.02*s.rng.Float64()
 	})
 	stop := s.flood(4*n, "n", s.all...)
 	for until := time.Now().Add(45 * time.Second); time.Now().Before(until); {
@@ -55,7 +57,7 @@ func (s *schedule) run() {
 	}
 	s.calm()
 	s.eventually(40*time.Second, "one cluster with one lord again", func() bool {
-		return len(s.lords()) == 1 && s.voters(s.all...) == n
+		return len(s.lords()) == 1 && s.allVote()
 	})
 	time.Sleep(2 * time.Second)
 	t := stop()
@@ -66,6 +68,22 @@ func (s *schedule) run() {
 	if s.t.Failed() {
 		s.t.Logf("to see it again: go test ./node -run RandomFaults -seed N -v\n%s", s.state())
 	}
+}
+
+// allVote says whether all machines have a vote in both groups. A lost disk's old vote may be there too: when
+// everybody was restarted since, nobody remembers whose it was.
+func (s *schedule) allVote() bool {
+	for _, b := range s.all {
+		n := b.running()
+		control, _ := n.control.Members()
+		cache, _ := n.cache.Members()
+		for _, o := range s.all {
+			if !slices.Contains(control, o.id) || !slices.Contains(cache, o.id) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // say tells what is done, when somebody looks at one schedule.

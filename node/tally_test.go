@@ -88,13 +88,17 @@ func (w *world) flood(callers int, key string, on ...*box) (stop func() *tally) 
 			b := on[i%len(on)]
 			for ctx.Err() == nil {
 				t.call(b, key)
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(w.pace)
 			}
 		})
 	}
-	return func() *tally {
+	end := func() {
 		cancel()
 		wg.Wait()
+	}
+	w.t.Cleanup(end) // for a test that fails before
+	return func() *tally {
+		end()
 		return t
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cohortd/cohort/api"
 	"github.com/cohortd/cohort/cachefsm/cache"
 	"github.com/cohortd/cohort/clock"
 	"github.com/cohortd/cohort/cluster"
@@ -44,8 +46,10 @@ type world struct {
 	lives *lives
 	runs  sync.WaitGroup
 	boxes []*box // by number; changed by the test's goroutine only, before they start
+	disks []string
 
-	expect int // cluster-expect of machines made from now on
+	expect int           // cluster-expect of machines made from now on
+	pace   time.Duration // of one caller of a flood
 	legion legion.Config
 	rules  func(*config.Config)
 }
@@ -59,7 +63,7 @@ func bubble(t *testing.T, f func(w *world)) {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, log: slog.New(slog.DiscardHandler)}
+	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, pace: 50 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
 	if *logs {
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
@@ -76,6 +80,9 @@ func newWorld(t *testing.T) *world {
 		stop()
 		watching.Wait()
 		w.lives.check()
+		for _, dir := range w.disks {
+			_ = os.RemoveAll(dir)
+		}
 	})
 	return w
 }
@@ -118,7 +125,7 @@ type box struct {
 	cfg     *config.Config
 	id      string // as long as there is no disk
 	counter uint32
-	clock   *memnet.Clock
+	clock   *kernel
 	host    *memnet.Host
 	gate    *gate
 
@@ -138,15 +145,25 @@ func valor(v int64) option { return func(b *box) { b.cfg.Legions[0].Valor = v } 
 
 func legionSecret(s string) option { return func(b *box) { b.cfg.Legions[0].Secret = s } }
 
-// withDisk makes a machine keep what it knows.
-func withDisk(b *box) { b.cfg.Data = b.w.t.TempDir() }
+// withDisk gives a machine an empty disk, in memory where that is possible: syncing takes no virtual time, but
+// real time.
+func withDisk(b *box) {
+	dir, err := os.MkdirTemp("/dev/shm", "cohort-test-")
+	if err != nil {
+		b.cfg.Data = b.w.t.TempDir()
+		return
+	}
+	b.cfg.Data = dir
+	b.w.disks = append(b.w.disks, dir)
+}
 
 // add plugs in machine number i; its valor is 10 times the number unless an option says other.
 func (w *world) add(i int, options ...option) *box {
 	b := &box{
 		w: w, name: fmt.Sprintf("n%d", i), ip: fmt.Sprintf("10.0.0.%d", i), id: fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
-		clock: memnet.NewClock(1, time.Duration(i)*time.Hour),
+		clock: &kernel{began: time.Now(), offset: time.Duration(i) * time.Hour, rate: 1},
 	}
+	b.gate = &gate{kernel: b.clock}
 	b.cfg = &config.Config{
 		Node: b.name, Caches: []cache.Spec{{Name: "c", Items: 100_000}}, Legions: []legion.Config{w.legion},
 		Cluster: cluster.Config{Name: "test", Node: b.name, Expect: w.expect, Secret: testSecret},
@@ -211,7 +228,6 @@ func (b *box) start() {
 	cfg := *b.cfg
 	cfg.Cluster.Bind, cfg.Cluster.Join = b.ip+":7400", b.w.joinList()
 	b.guard = &guard{b: b}
-	b.gate = &gate{Clock: b.clock}
 	deps := Deps{
 		Log: b.w.log, Network: b.host, Clock: b.gate, Keys: testKeys(), Guard: b.guard, Memory: cfg.Data == "",
 	}
@@ -273,6 +289,7 @@ func (b *box) running() *Node {
 
 // died takes the node out of everything the test looks at.
 func (b *box) died() *Node {
+	b.resume()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.node
@@ -280,10 +297,23 @@ func (b *box) died() *Node {
 	return n
 }
 
+// kernel is a machine's clocks, which run at a rate of their own. memnet.Clock would do but for its roundness:
+// read every nanosecond, a slow one stands still.
+type kernel struct {
+	began  time.Time
+	offset time.Duration
+	rate   float64
+}
+
+func (k *kernel) Now() clock.Reading {
+	d := k.offset + time.Duration(float64(time.Since(k.began))*k.rate)
+	return clock.Reading{Boot: d, Mono: d, Raw: d}
+}
+
 // gate is a machine's clock as its node reads it. While the node is paused its reading does not return: what
 // decides about leases reads the clock after everything else.
 type gate struct {
-	*memnet.Clock
+	*kernel
 	mu   sync.Mutex
 	shut chan struct{} // nil: open
 }
@@ -292,7 +322,7 @@ func (g *gate) Now() clock.Reading {
 	if shut := g.isShut(); shut != nil {
 		<-shut
 	}
-	return g.Clock.Now()
+	return g.kernel.Now()
 }
 
 func (g *gate) isShut() <-chan struct{} {
@@ -483,13 +513,14 @@ func (w *world) state() string {
 			fmt.Fprintf(&s, "%s is off\n", b.name)
 			continue
 		}
-		v := b.blue().View()
-		cv, co := n.control.Members()
-		fmt.Fprintf(&s, "%s: lord %t, table %+v, best %s with %d of %d votes, control leader %s, cache leader %s, voters %d others %d, cluster %q\n",
-			b.name, b.isLord(), n.lords.State("blue"), v.Best, v.Votes, v.Quorum,
-			cmp.Or(n.control.Leader(), "none"), cmp.Or(n.cache.Leader(), "none"), len(cv), len(co), n.control.ClusterID())
+		v, table := b.blue().View(), n.lords.State("blue")
+		fmt.Fprintf(&s, "%s %s: lord %t, epoch %d %v by %s, best %s with %d of %d votes, cluster %q\n", b.name, b.id, b.isLord(),
+			table.Epoch, table.Phase, table.Holder, v.Best, v.Votes, v.Quorum, n.control.ClusterID())
+		for _, g := range []api.Group{n.group(n.control, "control"), n.group(n.cache, "cache")} {
+			fmt.Fprintf(&s, "    %s led by %s in term %d, applied %d, voters %v, others %v\n", g.Name, cmp.Or(g.Leader, "nobody"), g.Term, g.Applied, g.Voters, g.Others)
+		}
 		for _, m := range n.cluster.Members() {
-			fmt.Fprintf(&s, "    %s %s alive %t fresh %t\n", m.Name, m.Addr, m.Alive, m.Meta.Fresh)
+			fmt.Fprintf(&s, "    knows %s %s at %s, alive %t, fresh %t\n", m.Name, m.ID, m.Addr, m.Alive, m.Meta.Fresh)
 		}
 	}
 	return s.String()
