@@ -63,8 +63,8 @@ type Group struct {
 	Applied uint64   `json:"applied"` // index of the last entry applied here
 	Voters  []string `json:"voters"`  // node names
 	Others  []string `json:"others"`  // node names: they follow and do not vote
-	Ops     uint64   `json:"ops"`     // operations applied here since the start
-	Batches uint64   `json:"batches"` // entries of the log that carried them
+	Ops     uint64   `json:"ops"`     // asked for through this node since its start
+	Batches uint64   `json:"batches"` // that carried them to the leader
 }
 
 // Legion is one legion as this node sees it.

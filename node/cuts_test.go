@@ -30,7 +30,7 @@ func TestALordThatIsCutOffStopsBeforeAnotherRules(t *testing.T) {
 			bubble(t, func(w *world) {
 				all := w.ready(3)
 				old := all[2]
-				stop := w.flood(9, "n", all...)
+				stop := w.flood(6, "n", all...)
 				place(w, old)
 				w.lead("cache", old)
 				w.net.Isolate(old.name)
@@ -42,7 +42,7 @@ func TestALordThatIsCutOffStopsBeforeAnotherRules(t *testing.T) {
 				if old.running().control.Leader() == old.id {
 					w.t.Errorf("%s still believes that it leads", old.name)
 				}
-				w.wantSteady(20*time.Second, all[1])
+				w.wantSteady(10*time.Second, all[1])
 
 				w.net.Heal()
 				w.wantLord(15*time.Second, old)
@@ -76,10 +76,10 @@ func TestTheLordRulesOnWhileSomeWayIsLeft(t *testing.T) {
 				all := w.ready(3)
 				w.lead("control", all[0])
 				cut(w)
-				w.wantSteady(40*time.Second, all[2])
+				w.wantSteady(25*time.Second, all[2])
 				w.net.Heal()
 				w.net.Loss(0)
-				w.wantSteady(20*time.Second, all[2])
+				w.wantSteady(10*time.Second, all[2])
 				w.wantCluster(all[2], all...)
 			})
 		})
@@ -96,14 +96,14 @@ func TestAOneWayCutFromAllOthersCostsLordship(t *testing.T) {
 				bubble(t, func(w *world) {
 					w.legion.Quorum = 2
 					all := w.ready(3)
-					stop := w.flood(9, "n", all...)
+					stop := w.flood(6, "n", all...)
 					place(w, all[2])
 					cut(w)
 					began := time.Now()
 					w.eventually(elsewhere(), "another rules", func() bool { return all[1].isLord() })
 					w.t.Logf("another ruled after %v", time.Since(began))
 					w.wantNoWrite(all[2])
-					w.wantSteady(20*time.Second, all[1])
+					w.wantSteady(10*time.Second, all[1])
 					w.net.Heal()
 					w.wantLord(15*time.Second, all[2])
 					time.Sleep(3 * time.Second)

@@ -12,7 +12,7 @@ import (
 // takeover lets something befall the lord n3 and measures until n2 rules.
 func (w *world) takeover(within time.Duration, befall func(old *box)) {
 	w.t.Helper()
-	heir, old := w.boxes[2], w.boxes[3]
+	heir, old := w.box(2), w.box(3)
 	first := old.epoch()
 	began := time.Now()
 	befall(old)
@@ -56,7 +56,7 @@ func TestADrainedLordHandsEverythingOver(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				w.lead("cache", old)
 				place(w, old)
-				stop := w.flood(9, "n", all...)
+				stop := w.flood(6, "n", all...)
 				n := old.running()
 				w.takeover(time.Second, func(*box) {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -52,12 +52,12 @@ func TestNodesStartedAMinuteApartFormOneCluster(t *testing.T) {
 		for i := range 3 {
 			w.add(i + 1)
 		}
-		for _, b := range w.boxes[1:] {
+		for _, b := range w.all() {
 			time.Sleep(time.Minute)
 			b.start()
 		}
-		w.wantLord(20*time.Second, w.boxes[3])
-		w.wantCluster(w.boxes[3], w.boxes[1:]...)
+		w.wantLord(20*time.Second, w.box(3))
+		w.wantCluster(w.box(3), w.all()...)
 	})
 }
 
@@ -69,7 +69,7 @@ func TestALateFourthJoins(t *testing.T) {
 		late := w.add(4)
 		late.start()
 		w.wantLord(20*time.Second, late)
-		w.wantCluster(late, w.boxes[1:]...)
+		w.wantCluster(late, w.all()...)
 		if got := w.count(late, "early"); got != 1 {
 			w.t.Errorf("the late node counts %d, want 1", got)
 		}

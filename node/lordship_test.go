@@ -32,25 +32,25 @@ func TestNobodyRulesWithoutAnnouncements(t *testing.T) {
 			w.add(i + 1)
 		}
 		w.dropAnnouncements(true)
-		for _, b := range w.boxes[1:] {
+		for _, b := range w.all() {
 			b.start()
 		}
 		w.eventually(20*time.Second, "the control group has a leader", func() bool { return w.leader("control") != nil })
-		w.wantNobody(time.Minute, w.boxes[1:]...)
-		w.mustInc(w.boxes[1], "healthy")
-		for _, b := range w.boxes[1:] {
+		w.wantNobody(time.Minute, w.all()...)
+		w.mustInc(w.box(1), "healthy")
+		for _, b := range w.all() {
 			if e := b.epoch(); e != 0 {
 				w.t.Errorf("%s knows of a grant, epoch %d, want none", b.name, e)
 			}
 		}
 
 		w.dropAnnouncements(false)
-		w.wantLord(5*time.Second, w.boxes[3])
+		w.wantLord(5*time.Second, w.box(3))
 
 		w.dropAnnouncements(true)
-		w.eventually(15*time.Second, "the lord that nobody votes for any more stops", func() bool { return !w.boxes[3].isLord() })
-		w.wantNobody(time.Minute, w.boxes[1:]...)
-		w.mustInc(w.boxes[1], "healthy")
+		w.eventually(15*time.Second, "the lord that nobody votes for any more stops", func() bool { return !w.box(3).isLord() })
+		w.wantNobody(time.Minute, w.all()...)
+		w.mustInc(w.box(1), "healthy")
 	})
 }
 
@@ -85,23 +85,23 @@ func TestAnotherLegionSecretNeverRulesNorVotes(t *testing.T) {
 				w.add(1)
 				w.add(2)
 				stranger := w.add(3, legionSecret("another secret"))
-				for _, b := range w.boxes[1:] {
+				for _, b := range w.all() {
 					b.start()
 				}
 				w.eventually(20*time.Second, "the control group has a leader", func() bool { return w.leader("control") != nil })
 				if leads {
 					w.lead("control", stranger)
 				}
-				w.wantLord(10*time.Second, w.boxes[2])
-				if v := w.boxes[2].blue().View(); v.Votes != 2 {
+				w.wantLord(10*time.Second, w.box(2))
+				if v := w.box(2).blue().View(); v.Votes != 2 {
 					w.t.Errorf("the lord has %d votes, want 2: its own and n1's", v.Votes)
 				}
-				w.wantSteady(30*time.Second, w.boxes[2])
+				w.wantSteady(30*time.Second, w.box(2))
 
 				// Without n1 one vote is left, of two that are needed; the stranger's does not count.
-				w.boxes[1].stop()
-				w.eventually(15*time.Second, "the lord without a quorum stops", func() bool { return !w.boxes[2].isLord() })
-				w.wantNobody(time.Minute, w.boxes[2], stranger)
+				w.box(1).stop()
+				w.eventually(15*time.Second, "the lord without a quorum stops", func() bool { return !w.box(2).isLord() })
+				w.wantNobody(time.Minute, w.box(2), stranger)
 			})
 		})
 	}
@@ -113,20 +113,20 @@ func TestAnArbiterVotesAndNeverRules(t *testing.T) {
 		arbiter := w.add(1, valor(0))
 		candidate := w.add(2)
 		w.add(3, valor(0))
-		for _, b := range w.boxes[1:] {
+		for _, b := range w.all() {
 			b.start()
 		}
 		w.wantLord(20*time.Second, candidate)
-		w.boxes[3].crash()
+		w.box(3).crash()
 		time.Sleep(20 * time.Second)
 		if !candidate.isLord() || candidate.blue().View().Votes != 2 {
 			w.t.Errorf("n2 does not rule on with the arbiter's vote\n%s", w.state())
 		}
 		w.net.Heal()
-		w.boxes[3].start()
+		w.box(3).start()
 		time.Sleep(10 * time.Second)
 		candidate.crash()
-		w.wantNobody(time.Minute, arbiter, w.boxes[3])
+		w.wantNobody(time.Minute, arbiter, w.box(3))
 		w.mustInc(arbiter, "healthy")
 	})
 }

@@ -45,12 +45,12 @@ func newSchedule(w *world, seed uint64) *schedule {
 func (s *schedule) run() {
 	n := 3 + 2*s.rng.IntN(2)
 	s.net.Seed(s.rng.Uint64())
-	s.pace = 200 * time.Millisecond
+	s.pace = 150 * time.Millisecond
 	s.expect, s.legion.Quorum = n, 1+s.rng.IntN(2)
 	s.all = s.ready(n, withDisk, func(b *box) {
 		b.clock.rate = 0.99 + 0.02*s.rng.Float64()
 	})
-	stop := s.flood(4*n, "n", s.all...)
+	stop := s.flood(2*n, "n", s.all...)
 	for until := time.Now().Add(45 * time.Second); time.Now().Before(until); {
 		s.sleep(0, 3*time.Second)
 		s.fault()

@@ -45,8 +45,10 @@ type world struct {
 	began time.Time
 	lives *lives
 	runs  sync.WaitGroup
-	boxes []*box // by number; changed by the test's goroutine only, before they start
 	disks []string
+
+	mu    sync.Mutex
+	boxes []*box // by number, which begins with 1; changed by the test's goroutine only
 
 	expect int           // cluster-expect of machines made from now on
 	pace   time.Duration // of one caller of a flood
@@ -63,7 +65,7 @@ func bubble(t *testing.T, f func(w *world)) {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, pace: 50 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
+	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, pace: 100 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
 	if *logs {
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
@@ -109,8 +111,8 @@ func (w *world) watch(ctx context.Context) {
 // lords are the names of the nodes that say now that they rule.
 func (w *world) lords() []string {
 	var names []string
-	for _, b := range w.boxes {
-		if b != nil && b.isLord() {
+	for _, b := range w.all() {
+		if b.isLord() {
 			names = append(names, b.name)
 		}
 	}
@@ -175,10 +177,11 @@ func (w *world) add(i int, options ...option) *box {
 	for _, o := range options {
 		o(b)
 	}
-	for len(w.boxes) <= i {
-		w.boxes = append(w.boxes, nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.boxes = append(w.boxes, b); len(w.boxes) != i {
+		panic("machines are numbered in order")
 	}
-	w.boxes[i] = b
 	return b
 }
 
@@ -188,11 +191,21 @@ func (w *world) start(n int, options ...option) []*box {
 	for i := range n {
 		w.add(i+1, options...)
 	}
-	for _, b := range w.boxes[1:] {
+	for _, b := range w.all() {
 		b.start()
 	}
-	return w.boxes[1:]
+	return w.all()
 }
+
+// all are the machines, in the order of their numbers.
+func (w *world) all() []*box {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.boxes)
+}
+
+// box is machine number i.
+func (w *world) box(i int) *box { return w.all()[i-1] }
 
 // ready starts n machines and waits until they are a cluster with a lord, whose counters work.
 func (w *world) ready(n int, options ...option) []*box {
@@ -206,10 +219,8 @@ func (w *world) ready(n int, options ...option) []*box {
 // joinList is cluster-join, the same on every machine.
 func (w *world) joinList() []string {
 	var list []string
-	for _, b := range w.boxes {
-		if b != nil {
-			list = append(list, b.ip+":7400")
-		}
+	for _, b := range w.all() {
+		list = append(list, b.ip+":7400")
 	}
 	return list
 }
@@ -273,7 +284,7 @@ func (t tap) Merge(msg []byte) (string, bool) {
 
 // dropAnnouncements makes announcements reach nobody, or reach all again. Everything else goes on.
 func (w *world) dropAnnouncements(on bool) {
-	for _, b := range w.boxes[1:] {
+	for _, b := range w.all() {
 		b.mu.Lock()
 		b.deaf = on
 		b.mu.Unlock()
@@ -396,10 +407,8 @@ func (b *box) unplug() {
 func (w *world) stopAll() {
 	w.net.Heal()
 	var wg sync.WaitGroup
-	for _, b := range w.boxes {
-		if b != nil && b.running() != nil {
-			wg.Go(b.stop)
-		}
+	for _, b := range w.live() {
+		wg.Go(b.stop)
 	}
 	wg.Wait()
 }
@@ -423,7 +432,7 @@ func (b *box) epoch() uint64 { return b.running().lords.State("blue").Epoch }
 
 // live are the machines whose node runs.
 func (w *world) live() []*box {
-	return slices.DeleteFunc(slices.Clone(w.boxes[1:]), func(b *box) bool { return b.running() == nil })
+	return slices.DeleteFunc(w.all(), func(b *box) bool { return b.running() == nil })
 }
 
 // others are the live machines but for some.
@@ -507,7 +516,7 @@ func (w *world) wantSteady(during time.Duration, b *box) {
 // state is what to print when something did not come about.
 func (w *world) state() string {
 	var s strings.Builder
-	for _, b := range w.boxes[1:] {
+	for _, b := range w.all() {
 		n := b.running()
 		if n == nil {
 			fmt.Fprintf(&s, "%s is off\n", b.name)
