@@ -182,7 +182,7 @@ func (g *Group) handOver() {
 	ctx, cancel := context.WithTimeout(context.Background(), g.o.Timeout)
 	defer cancel()
 	if err := g.TransferTo(ctx, ""); err != nil {
-		g.log.Info("leadership not handed over", "err", err)
+		g.log.Debug("leadership not handed over", "err", err)
 	}
 }
 

@@ -80,6 +80,6 @@ func (o *complaint) tell(log *slog.Logger, msg string) {
 	if o.count == 0 || !o.told.IsZero() && time.Since(o.told) < complainEvery {
 		return
 	}
-	log.Warn(msg, "times", o.count, "last_from", o.from, "err", o.err)
+	log.Warn(msg, "times", o.count, "last_from", o.from.String(), "err", o.err)
 	o.count, o.told = 0, time.Now()
 }

@@ -179,7 +179,7 @@ func (g *Guardian) setEnded(why reason) {
 	}
 	g.mu.Unlock()
 	if first {
-		g.log.Info("guardian ends", "reason", why.String())
+		g.log.Debug("guardian ends", "reason", why.String())
 		close(g.ended)
 	}
 }

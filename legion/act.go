@@ -204,5 +204,5 @@ func (l *Legion) proposed(p proposal, res op.Result, err error) {
 	if m, ok := l.View().Member(p.node); ok && m.Name != "" {
 		name = m.Name
 	}
-	l.log.Info("agreed on lordship", "what", p.what, "to", name, "why", p.why)
+	l.log.Debug("agreed on lordship", "what", p.what, "to", name, "why", p.why)
 }

@@ -39,7 +39,8 @@ type granter struct {
 	missed          map[string]clock.Reading
 	failures        map[string]failure
 	eligibleSince   map[string]clock.Reading
-	choice          string // best member with enough votes
+	watched         clock.Reading // the last look
+	choice          string        // best member with enough votes
 	choiceSince     clock.Reading
 	outvoted        bool // votes are below the quorum
 	outvotedSince   clock.Reading
@@ -64,11 +65,19 @@ func newGranter(r rules) *granter {
 	}
 }
 
+// blind is how long a granter may have looked away and still know who was eligible all the time: a node that
+// stood still must not count that as its own or others' time of good conduct.
+const blind = time.Second
+
 // watch takes in what is agreed and who is here. self's own vote in members is not looked at.
 func (g *granter) watch(now clock.Reading, s lord.State, members []Member, self string) {
-	if !g.started {
+	switch {
+	case !g.started:
 		g.started, g.begun = true, now
+	case now.Longest(g.watched) > blind:
+		clear(g.eligibleSince)
 	}
+	g.watched = now
 	g.follow(now, s)
 	b := g.bars(now, s)
 	g.barredThisRound, g.members = b, members

@@ -167,6 +167,31 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// A node that stood still and then decides on lordship must not count the time it did not see: the stronger
+// one, which may be itself, has the whole delay before it again.
+func TestPreemptDelayAfterAPause(t *testing.T) {
+	r := testRules()
+	r.preempt = 2 * time.Second
+	g, s := newGranter(r), heldBy("b", lord.Held)
+	three := []Member{plain("a", 10), plain("b", 20), plain("c", 30)}
+	look := func(when time.Duration) bool {
+		s.RenewIndex++ // the holder renews all the time
+		g.watch(at(when), s, three, "a")
+		_, ok := g.decide(at(when), s)
+		return ok
+	}
+	look(0)
+	const thaw = time.Minute
+	for step := thaw; step < thaw+r.preempt; step += 100 * time.Millisecond {
+		if look(step) {
+			t.Fatalf("took lordship away %s after a pause, want the delay of %s first", step-thaw, r.preempt)
+		}
+	}
+	if !look(thaw + r.preempt) {
+		t.Errorf("nothing happened %s after the pause", r.preempt)
+	}
+}
+
 func TestRevokeAfterStopGrace(t *testing.T) {
 	g := newGranter(testRules())
 	s := heldBy("c", lord.Releasing)

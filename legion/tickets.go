@@ -105,7 +105,7 @@ func (t *Tickets) propose(k Ticket) byte {
 		return TicketLater
 	case r.Code == op.OK:
 		t.applied.Add(1)
-		t.Log.Info("release ticket applied", "legion", k.Legion, "node", k.Node, "epoch", k.Epoch)
+		t.Log.Info("release ticket applied", "legion", k.Legion, "of", t.name(k.Node), "epoch", k.Epoch)
 		return TicketApplied
 	case t.over(k):
 		return TicketApplied
@@ -147,4 +147,14 @@ func (t *Tickets) hint(ctx context.Context, k Ticket) {
 			t.Log.Debug("cannot take over from a dead leader", "err", err)
 		}
 	}
+}
+
+// name is what people call a node, if it is known.
+func (t *Tickets) name(id string) string {
+	for _, p := range t.Peers.Peers() {
+		if p.ID == id && p.Name != "" {
+			return p.Name
+		}
+	}
+	return id
 }

@@ -67,7 +67,11 @@ func (l *Legion) publish(now clock.Reading, s lord.State, members []Member) {
 			name = m.Name
 		}
 		l.stats.changes.Add(1)
-		l.log.Info("lord changed", "lord", name, "epoch", v.Epoch, "votes", v.Votes)
+		if name == "" {
+			l.log.Info("no lord", "last_epoch", v.Epoch, "votes", v.Votes)
+		} else {
+			l.log.Info("lord changed", "lord", name, "epoch", v.Epoch, "votes", v.Votes)
+		}
 	}
 	l.runNodeHooks(v)
 	if !v.same(old) {

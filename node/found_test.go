@@ -12,7 +12,7 @@ func (w *world) wantCluster(lord *box, all ...*box) {
 		for _, b := range all {
 			n := b.running()
 			id := n.control.ClusterID()
-			if id == "" || id != all[0].running().control.ClusterID() || n.id.ClusterID != id || b.blue().View().Lord != lord.id {
+			if id == "" || id != all[0].running().control.ClusterID() || n.cluster.Self().Meta.ClusterID != id || b.blue().View().Lord != lord.id {
 				return false
 			}
 		}
@@ -41,7 +41,7 @@ func TestNodesFormOneClusterAndTheStrongestRules(t *testing.T) {
 					w.t.Errorf("ready after %v, want 10s at most", took)
 				}
 				w.wantCluster(all[n-1], all...)
-				w.wantSteady(time.Minute, all[n-1])
+				w.wantSteady(20*time.Second, all[n-1])
 			})
 		})
 	}
@@ -79,7 +79,7 @@ func TestALateFourthJoins(t *testing.T) {
 func TestNothingIsFoundedBelowClusterExpect(t *testing.T) {
 	bubble(t, func(w *world) {
 		all := w.start(2)
-		w.wantNobody(2*time.Minute, all...)
+		w.wantNobody(time.Minute, all...)
 		for _, b := range all {
 			n := b.running()
 			if !n.fresh() || n.control.ClusterID() != "" || n.control.Leader() != "" || n.cache.Leader() != "" {

@@ -36,7 +36,7 @@ func TestNobodyRulesWithoutAnnouncements(t *testing.T) {
 			b.start()
 		}
 		w.eventually(20*time.Second, "the control group has a leader", func() bool { return w.leader("control") != nil })
-		w.wantNobody(time.Minute, w.all()...)
+		w.wantNobody(20*time.Second, w.all()...)
 		w.mustInc(w.box(1), "healthy")
 		for _, b := range w.all() {
 			if e := b.epoch(); e != 0 {
@@ -49,7 +49,7 @@ func TestNobodyRulesWithoutAnnouncements(t *testing.T) {
 
 		w.dropAnnouncements(true)
 		w.eventually(15*time.Second, "the lord that nobody votes for any more stops", func() bool { return !w.box(3).isLord() })
-		w.wantNobody(time.Minute, w.all()...)
+		w.wantNobody(20*time.Second, w.all()...)
 		w.mustInc(w.box(1), "healthy")
 	})
 }
@@ -71,7 +71,7 @@ func TestAChangedValorMovesTheLord(t *testing.T) {
 				if e := all[0].epoch(); e <= first {
 					w.t.Errorf("epoch %d after %d, want a greater one", e, first)
 				}
-				w.wantSteady(20*time.Second, all[0])
+				w.wantSteady(10*time.Second, all[0])
 			})
 		})
 	}
@@ -96,12 +96,12 @@ func TestAnotherLegionSecretNeverRulesNorVotes(t *testing.T) {
 				if v := w.box(2).blue().View(); v.Votes != 2 {
 					w.t.Errorf("the lord has %d votes, want 2: its own and n1's", v.Votes)
 				}
-				w.wantSteady(30*time.Second, w.box(2))
+				w.wantSteady(15*time.Second, w.box(2))
 
 				// Without n1 one vote is left, of two that are needed; the stranger's does not count.
 				w.box(1).stop()
 				w.eventually(15*time.Second, "the lord without a quorum stops", func() bool { return !w.box(2).isLord() })
-				w.wantNobody(time.Minute, w.box(2), stranger)
+				w.wantNobody(20*time.Second, w.box(2), stranger)
 			})
 		})
 	}
@@ -126,7 +126,7 @@ func TestAnArbiterVotesAndNeverRules(t *testing.T) {
 		w.box(3).start()
 		time.Sleep(10 * time.Second)
 		candidate.crash()
-		w.wantNobody(time.Minute, arbiter, w.box(3))
+		w.wantNobody(20*time.Second, arbiter, w.box(3))
 		w.mustInc(arbiter, "healthy")
 	})
 }
@@ -137,7 +137,7 @@ func TestNobodyRulesBelowTheQuorum(t *testing.T) {
 		all := w.ready(3)
 		all[0].crash()
 		w.eventually(20*time.Second, "the lord without a quorum stops", func() bool { return !all[2].isLord() })
-		w.wantNobody(time.Minute, all[1:]...)
+		w.wantNobody(20*time.Second, all[1:]...)
 		w.net.Heal()
 		all[0].start()
 		w.wantLord(20*time.Second, all[2])

@@ -77,19 +77,26 @@ func New(cfg *config.Config, deps Deps) (*Node, error) {
 	if n.router, err = router.Compile(cfg.Rules, n.menu(), n.log.With("part", "rules")); err != nil {
 		return nil, err
 	}
+	for _, text := range n.router.Notices() {
+		n.log.Info("notice", "text", text)
+	}
 	n.gateway = gateway.New(cfg.Gateway, n.router, n.log.With("part", "gateway"))
 	return n, nil
 }
 
-// Check says what New would, and nothing else happens.
-func Check(cfg *config.Config) error {
-	_, err := New(cfg, Deps{})
-	return err
+// Check says what New would, and nothing else happens. The notices are "file:line: text" of what the rules
+// name that has no effect.
+func Check(cfg *config.Config) (notices []string, err error) {
+	n, err := New(cfg, Deps{})
+	if err != nil {
+		return nil, err
+	}
+	return n.router.Notices(), nil
 }
 
 // HTTP lists the addresses the gateway listens on.
 func (n *Node) HTTP() []string {
-	var out []string
+	out := []string{}
 	for _, l := range n.cfg.Gateway.Listen {
 		out = append(out, l.Addr)
 	}

@@ -11,8 +11,9 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 10, "how many random schedules to run")
-	seed  = flag.Uint64("seed", 0, "run this schedule only, and print what it does")
+	seeds  = flag.Int("seeds", 10, "how many random schedules to run")
+	faults = flag.Duration("faults", 30*time.Second, "how long each goes on")
+	seed   = flag.Uint64("seed", 0, "run this schedule only, and print what it does")
 )
 
 // TestNothingBreaksUnderRandomFaults throws faults at a cluster under load for a while. All the time nobody
@@ -43,15 +44,17 @@ func newSchedule(w *world, seed uint64) *schedule {
 }
 
 func (s *schedule) run() {
-	n := 3 + 2*s.rng.IntN(2)
+	n := 3
+	if s.rng.IntN(3) == 0 {
+		n = 5
+	}
 	s.net.Seed(s.rng.Uint64())
-	s.pace = 150 * time.Millisecond
 	s.expect, s.legion.Quorum = n, 1+s.rng.IntN(2)
 	s.all = s.ready(n, withDisk, func(b *box) {
 		b.clock.rate = 0.99 + 0.02*s.rng.Float64()
 	})
 	stop := s.flood(2*n, "n", s.all...)
-	for until := time.Now().Add(45 * time.Second); time.Now().Before(until); {
+	for until := time.Now().Add(*faults); time.Now().Before(until); {
 		s.sleep(0, 3*time.Second)
 		s.fault()
 	}

@@ -26,7 +26,7 @@ func TestEverythingIsKeptWhenAllStopAndStartAtOtherAddresses(t *testing.T) {
 					w.mustInc(all[0], "n")
 				}
 				for round := range 3 {
-					clusterID, epoch := all[0].running().id.ClusterID, all[2].epoch()
+					clusterID, epoch := all[0].running().control.ClusterID(), all[2].epoch()
 					var ids, now []string
 					for _, b := range all {
 						ids = append(ids, b.id)
@@ -46,7 +46,7 @@ func TestEverythingIsKeptWhenAllStopAndStartAtOtherAddresses(t *testing.T) {
 					if !slices.Equal(now, ids) {
 						w.t.Errorf("identities %q, want %q as before", now, ids)
 					}
-					if got := all[0].running().id.ClusterID; got != clusterID {
+					if got := all[0].running().control.ClusterID(); got != clusterID {
 						w.t.Errorf("cluster %q, want %q as before", got, clusterID)
 					}
 					if got := all[2].running().id.Counter; got != uint32(round+2) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -91,7 +92,7 @@ func (a admin) StepDown(ctx context.Context, name string) error {
 func (a admin) Status() api.Status {
 	n := a.n
 	s := api.Status{
-		Node: n.cfg.Node, ID: n.id.ID, Version: n.deps.Version, Boot: n.id.Counter, Uptime: time.Since(n.began),
+		Node: n.cfg.Node, ID: n.id.ID, Version: n.deps.Version, Boot: n.id.Counter, PID: os.Getpid(), Uptime: time.Since(n.began),
 		Cluster: n.control.ClusterID(), Address: n.addrOf(), HTTP: n.HTTP(), Draining: n.draining.Load(),
 		Members: n.members(), Groups: []api.Group{n.group(n.control, "control"), n.group(n.cache, "cache")},
 		Legions: []api.Legion{}, Daemons: []api.Daemon{}, Caches: n.cacheStatus(), Counters: n.counters(),

@@ -65,7 +65,7 @@ func bubble(t *testing.T, f func(w *world)) {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, pace: 100 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
+	w := &world{t: t, net: memnet.New(t), began: time.Now(), expect: 3, pace: 250 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
 	if *logs {
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}

@@ -86,7 +86,8 @@ With --json before or behind the file it prints the same for programs.`,
 // examine has the rules compiled too, whatever is wrong elsewhere: all mistakes are to be told at once.
 func examine(file string, cfg *config.Config, wrong error) (report, error) {
 	r := report{Mistakes: []string{}, Notices: append([]string{}, cfg.Notices...), Summary: []string{}}
-	err := node.Check(cfg)
+	notices, err := node.Check(cfg)
+	r.Notices = append(r.Notices, notices...)
 	if wrong == nil && err == nil {
 		r.OK, r.Summary = true, cfg.Summary()
 		return r, nil
