@@ -69,17 +69,6 @@ func (s *lives) check() {
 	}
 }
 
-// living are the machines on which something of the legion lives.
-func (s *lives) living() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var names []string
-	for d := range s.alive["blue"] {
-		names = append(names, d.g.b.name)
-	}
-	return names
-}
-
 // guard is a model of the guardian processes that one boot of a machine starts.
 type guard struct {
 	b *box
