@@ -4,8 +4,8 @@
 set -eu
 for_each=${1:-10s}
 for package in $(go list ./...); do
-	targets=$(go test -run '^$' -list '^Fuzz' "$package" | grep '^Fuzz' || true)
-	for target in $targets; do
+	listed=$(go test -run '^$' -list '^Fuzz' "$package") || { echo "$listed"; exit 1; } # it does not build
+	for target in $(echo "$listed" | grep '^Fuzz' || true); do
 		echo "== $package $target"
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "$for_each" "$package"
 	done

@@ -65,7 +65,7 @@ func TestALateFourthJoins(t *testing.T) {
 	bubble(t, func(w *world) {
 		all := w.ready(3)
 		w.mustInc(all[0], "early")
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		late := w.add(4)
 		late.start()
 		w.wantLord(20*time.Second, late)

@@ -14,11 +14,11 @@ import (
 	"github.com/cohortd/cohort/router"
 )
 
-// oneStepLimit counts and tests in one operation: limit requests pass in a window of 60 s.
-func oneStepLimit(limit int) func(*config.Config) {
+// oneStepLimit counts and tests in one operation: limit requests pass in a window of some seconds.
+func oneStepLimit(limit, seconds int) func(*config.Config) {
 	return func(c *config.Config) {
 		for _, r := range []router.Rule{
-			{Kind: router.Match, Test: `^/(\w*)`, Action: "cacheinc:key=limit-$1,expires=60,var=N"},
+			{Kind: router.Match, Test: `^/(\w*)`, Action: fmt.Sprintf("cacheinc:key=limit-$1,expires=%d,var=N", seconds)},
 			{Kind: router.If, Test: fmt.Sprintf(">:${N};%d", limit), Action: "break:503"},
 			{Kind: router.Run, Action: "return:200"},
 		} {
@@ -54,7 +54,7 @@ func TestExactlyTheLimitPassesOverThreeNodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(w *world) {
-				w.rules = oneStepLimit(limit)
+				w.rules = oneStepLimit(limit, 60)
 				all := w.ready(3)
 				var passed, blocked, failed atomic.Int64
 				var callersDone sync.WaitGroup
@@ -95,10 +95,10 @@ func TestExactlyTheLimitPassesOverThreeNodes(t *testing.T) {
 
 func TestAWindowEndsAlthoughOnlyBlockedRequestsCome(t *testing.T) {
 	bubble(t, func(w *world) {
-		w.rules = oneStepLimit(10)
+		w.rules = oneStepLimit(10, 20)
 		all := w.ready(3)
 		began := time.Now()
-		for i := 0; time.Since(began) < 59*time.Second; i++ {
+		for i := 0; time.Since(began) < 19*time.Second; i++ {
 			want := http.StatusOK
 			if i >= 10 {
 				want = http.StatusServiceUnavailable
@@ -115,7 +115,7 @@ func TestAWindowEndsAlthoughOnlyBlockedRequestsCome(t *testing.T) {
 		for range 20 {
 			all[1].get("/idle")
 		}
-		time.Sleep(62 * time.Second)
+		time.Sleep(22 * time.Second)
 		if got := all[2].get("/idle"); got != http.StatusOK {
 			w.t.Errorf("the first request after an idle window: %d, want 200", got)
 		}

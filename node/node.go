@@ -103,7 +103,7 @@ func (n *Node) HTTP() []string {
 	return out
 }
 
-// Handler answers requests as the gateway does, by the rules. It needs Run to be running.
+// Handler answers requests as the gateway does, by the rules. Nobody may use it before Run has called up.
 func (n *Node) Handler() http.Handler { return n.router }
 
 // Run runs the node until ctx ends, and hands over what it leads before it returns. up is called once

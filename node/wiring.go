@@ -193,21 +193,27 @@ type control struct {
 // Leading says whether this node should have grants agreed: it leads, or the leader is not in the legion
 // and cannot read its announcements, and this node is the first of those who can. Two who believe so at
 // once do no harm: each command is guarded, and nobody waits less than the whole lease.
+//
+// Who hears too few for a quorum must not judge a lord that others vote for: a node that comes back from a
+// cut, or that has another secret.
 func (c control) Leading() bool {
-	if _, ok := c.Group.Leading(); ok {
-		return true
-	}
-	leader, l := c.Leader(), c.node.legion(c.legion)
-	if leader == "" || l == nil {
-		return false
+	_, leads := c.Group.Leading()
+	l := c.node.legion(c.legion)
+	if l == nil {
+		return leads
 	}
 	self, v := c.node.id.ID, l.View()
+	if leads {
+		_, known := v.Member(v.Lord)
+		return known || v.Lord == "" || v.Quorate()
+	}
+	leader := c.Leader()
 	at, alive := c.node.alive()[leader]
 	if m, ok := v.Member(leader); !alive || ok && m.Boot == at.Boot {
 		return false
 	}
 	if !v.Quorate() {
-		return v.Lord == self // who comes back from a cut, or has another secret, must not judge who sees more
+		return v.Lord == self
 	}
 	for _, m := range v.Members { // sorted by id
 		if m.Alive && m.Fresh {
