@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -121,8 +122,9 @@ func TestNoIncrementIsLostOrCountedTwiceWhenLeadersDie(t *testing.T) {
 		for _, group := range []string{"control", "cache"} {
 			t.Run(group+" leader "+name, func(t *testing.T) {
 				bubble(t, func(w *world) {
-					w.expect = 5
+					w.expect, w.pace = 5, 20*time.Millisecond
 					all := w.ready(5)
+					w.net.Delay(20*time.Millisecond, 10*time.Millisecond) // so that much is under way at any time
 					stop := w.flood(32, "n", all...)
 					for range 2 { // five voters bear two deaths
 						time.Sleep(3 * time.Second)
@@ -142,4 +144,30 @@ func TestNoIncrementIsLostOrCountedTwiceWhenLeadersDie(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAnIncrementThatIsTriedAgainCountsOnce cuts the leader off while much is under way, from callers who wait
+// for as long as it takes: entries whose answers are lost are agreed on by the next leader, and sent again.
+func TestAnIncrementThatIsTriedAgainCountsOnce(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.pace, w.patience = 10*time.Millisecond, time.Minute
+		all := w.ready(3)
+		w.net.Delay(20*time.Millisecond, 10*time.Millisecond)
+		for round := range 8 {
+			key := fmt.Sprint("n", round)
+			w.eventually(20*time.Second, "the cache group has a leader", func() bool { return w.leader("cache") != nil })
+			leader := w.leader("cache")
+			stop := w.flood(16, key, w.others(leader)...)
+			time.Sleep(time.Second + time.Duration(7*round)*time.Millisecond)
+			w.net.Isolate(leader.name)
+			time.Sleep(4 * time.Second)
+			t := stop()
+			t.check(w, w.count(w.others(leader)[0], key))
+			if t.unknown+t.refused+t.maybe > 0 {
+				w.t.Errorf("%v: want every increment acknowledged", t)
+			}
+			w.net.Heal()
+			w.wantLord(20*time.Second, all[2])
+		}
+	})
 }

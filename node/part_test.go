@@ -8,6 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cohortd/cohort/cluster"
+	"github.com/cohortd/cohort/config"
+	"github.com/cohortd/cohort/daemons"
+	"github.com/cohortd/cohort/gateway"
+	"github.com/cohortd/cohort/legion"
 )
 
 func TestPartsStartInOrderAndStopInReverse(t *testing.T) {
@@ -72,3 +78,61 @@ func TestPartsFailTogether(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatANodeRuns looks that every option that needs a part gets it, in an order in which each finds what it
+// needs, and that nothing else runs.
+func TestWhatANodeRuns(t *testing.T) {
+	blue := legion.Default()
+	blue.Name, blue.Secret, blue.Valor = "blue", "a secret of the legion", 1
+	for name, tt := range map[string]struct {
+		cfg  config.Config
+		deps Deps
+		want []string
+	}{
+		"alone": {
+			config.Config{},
+			Deps{},
+			[]string{"sweep", "admin socket", "control group", "cache group", "new clusters", "caches", "balance"},
+		},
+		"with everything": {
+			config.Config{
+				Legions: []legion.Config{blue}, Gateway: gateway.Config{Listen: []gateway.Listen{{Addr: "127.0.0.1:0"}}},
+				Daemons: []daemons.Daemon{{Name: "own", Command: "sleep 1000"}, {Name: "lord's", Command: "sleep 1000", Legion: "blue"}},
+			},
+			Deps{},
+			[]string{"sweep", "admin socket", "control group", "cache group", "new clusters", "caches", "legion blue", "balance", "daemons", "gateway"},
+		},
+		"with daemons of a legion only": {
+			config.Config{Daemons: []daemons.Daemon{{Name: "lord's", Command: "sleep 1000", Legion: "blue"}}},
+			Deps{},
+			[]string{"sweep", "admin socket", "control group", "cache group", "new clusters", "caches", "balance"},
+		},
+		"in a bubble": {
+			config.Config{Legions: []legion.Config{blue}},
+			Deps{Network: noNetwork{}, Guard: &guard{}, Memory: true, ID: cluster.NewIdentity("", 1)},
+			[]string{"control group", "cache group", "new clusters", "caches", "legion blue", "balance"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.cfg.Node, tt.cfg.Data, tt.deps.Keys = "n1", t.TempDir(), testKeys()
+			n, err := New(&tt.cfg, tt.deps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := n.open(); err != nil {
+				t.Fatal(err)
+			}
+			defer n.close()
+			var got []string
+			for _, p := range n.parts() {
+				got = append(got, p.name)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("parts %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// noNetwork is one that a cluster of one must not touch.
+type noNetwork struct{ cluster.Network }

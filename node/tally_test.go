@@ -13,13 +13,13 @@ import (
 	routercache "github.com/cohortd/cohort/router/cache"
 )
 
-// inc adds one to a counter, as a rule of this node does, and waits two seconds at most.
+// inc adds one to a counter, as a rule of this node does.
 func (b *box) inc(key string) (int64, error) {
 	n := b.running()
 	if n == nil {
 		return 0, errDead
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), b.w.patience)
 	defer cancel()
 	return n.caches.Math(ctx, "c", key, routercache.Add, 1, 0)
 }
