@@ -43,6 +43,7 @@ func (r *reader) setLegion(e entry) error {
 	}
 	r.legionPlaces[name] = e.place
 	l := legion.Default()
+	l.Quorum = 0 // until all is read: defaultQuorum
 	l.Name, l.Addr, l.Valor, l.Cipher, l.Secret, l.IV = name, addr, n, cipher, secret, iv
 	l.Where = e.place.String()
 	r.config.Legions = append(r.config.Legions, l)
@@ -257,6 +258,9 @@ func (r *reader) setTiming(e entry) error {
 func (r *reader) finishLegions() {
 	for i := range r.config.Legions {
 		l := &r.config.Legions[i]
+		if l.Quorum == 0 {
+			l.Quorum = r.defaultQuorum()
+		}
 		*l = l.WithDefaults() // an ini may say 0 for "as ever"
 		at := r.legionPlaces[l.Name]
 		if l.Addr != "" || len(l.Nodes) > 0 {
@@ -278,4 +282,13 @@ func (r *reader) judgeDatagrams(l *legion.Config, at place) {
 	default:
 		r.notice(at, "legion %q: legion-node has no effect, since uWSGI's datagrams are not spoken yet; cluster-join is where nodes look for each other", l.Name)
 	}
+}
+
+// defaultQuorum is a majority of the nodes the cluster starts with: then nobody rules on its own word alone, such as
+// a node that has another legion secret, or hears no announcements. Alone, one vote is a majority.
+func (r *reader) defaultQuorum() int {
+	if r.config.Cluster.Bind == "" {
+		return 1
+	}
+	return r.config.Cluster.Expect/2 + 1
 }

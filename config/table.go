@@ -76,7 +76,7 @@ func table(r *reader) []option {
 		{name: "legion-mcast", help: "NAME IP:PORT VALOR CIPHER:SECRET [IV]: as legion; the address is for uWSGI's datagrams", group: groupLegions, kind: list, first: true, set: r.setLegionMcast},
 		{name: "legion-node", help: "NAME IP:PORT: a uWSGI node that announcements are sent to", group: groupLegions, kind: list, set: r.setLegionNode},
 		{name: "legion-old-secret", help: "NAME SECRET: the secret before, accepted too while the nodes get a new one", group: groupLegions, kind: list, set: r.setLegionOldSecret},
-		{name: "legion-quorum", help: "NAME VOTES: votes a legion needs before it names a lord", group: groupLegions, value: "1", kind: list, set: r.setQuorum},
+		{name: "legion-quorum", help: "NAME VOTES: votes a legion needs before it names a lord; fewer where a legion lives on some nodes only", group: groupLegions, value: "majority of cluster-expect", kind: list, set: r.setQuorum},
 		{name: "legion-scroll", help: "NAME TEXT: a text that this node shows to the others", group: groupLegions, kind: list, set: r.setScroll},
 		{name: "legion-lord", help: "NAME cmd:COMMAND: runs when this node becomes lord", group: groupLegions, kind: list, set: r.hook(hookLord)},
 		{name: "legion-unlord", help: "NAME cmd:COMMAND: runs when this node is lord no more, and undoes what legion-lord did", group: groupLegions, kind: list, set: r.hook(hookUnlord)},

@@ -20,7 +20,7 @@ func legionCrew(t *testing.T) *crew {
 	need(t, "memcached")
 	dir := t.TempDir()
 	ini := example(t, "legion.ini",
-		"legion = legion1 100 bf-cbc:abc", "legion-quorum = legion1 2",
+		"\nlegion = legion1 100 bf-cbc:abc", "",
 		"/tmp/memcached.pid", dir+"/memcached.pid", "10001", port(freeAddr(t)), "10002", port(freeAddr(t)))
 	c := newCrew(t, 3, ini, func(i int) []string {
 		return []string{"--legion", fmt.Sprintf("legion1 %d bf-cbc:abc", 30-10*i), "--legion-preempt-delay", "legion1 0"}
@@ -185,7 +185,7 @@ func TestStoppedLord(t *testing.T) {
 // TestWrongLegionSecret: a node that has the cluster's secret but not the legion's never becomes lord, and
 // its vote does not count.
 func TestWrongLegionSecret(t *testing.T) {
-	c := newCrew(t, 3, "[cohort]\nlegion-quorum = l 2\n", func(i int) []string {
+	c := newCrew(t, 3, "[cohort]\n", func(i int) []string {
 		secret := "right"
 		if i == 0 {
 			secret = "wrong"

@@ -129,8 +129,9 @@ func (t *Tickets) hint(ctx context.Context, k Ticket) {
 		if t.Campaign == nil || t.Leader() != k.Node {
 			return false
 		}
-		i := slices.IndexFunc(t.Peers.Peers(), func(p Peer) bool { return p.ID == k.Node })
-		return i < 0 || t.Peers.Peers()[i].Boot == k.Boot
+		peers := t.Peers.Peers()
+		i := slices.IndexFunc(peers, func(p Peer) bool { return p.ID == k.Node })
+		return i < 0 || peers[i].Boot == k.Boot
 	}
 	if !leads() {
 		return
